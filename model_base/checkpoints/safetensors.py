@@ -1,0 +1,101 @@
+"""safetensors: a JSON header and the raw values, memory-mapped.
+
+Source: https://huggingface.co/docs/safetensors, "Format". The library checks the header; the
+mapping is ours, since the library copies, and its views are of one framework.
+"""
+
+import json
+import mmap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import safetensors
+from safetensors.numpy import save_file
+from typing_extensions import override
+
+from model_base.checkpoints.base import (
+    NUMPY_DTYPES,
+    Array,
+    Checkpoint,
+    CheckpointFormat,
+    TensorInfo,
+    explain_unreadable,
+    replacing,
+)
+from model_base.conversion.conventions import Convention, flax_names, keras_names, torch_names
+from model_base.errors import CheckpointUnreadable
+
+_CONVENTIONS: dict[str, Convention] = {"tf": keras_names, "flax": flax_names}
+
+
+class MappedFile(Checkpoint):
+    """An open safetensors file. ``read`` copies nothing; pages come in when they are touched."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        header, start = _read_header(path)
+        self.metadata = header.pop("__metadata__", {})
+        self.infos = {name: _info(path, name, entry) for name, entry in header.items()}
+        self._offsets = {name: start + entry["data_offsets"][0] for name, entry in header.items()}
+        with path.open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+
+    @override
+    def read(self, name: str) -> Array:
+        info = self.infos[name]
+        count = int(np.prod(info.shape, dtype=np.int64))
+        flat = np.frombuffer(self._map, info.dtype, count, self._offsets[name])
+        return flat.reshape(info.shape)
+
+    @override
+    def close(self) -> None:
+        """The map is closed with the last array over it."""
+
+
+def _read_header(path: Path) -> tuple[dict[str, dict[str, object]], int]:
+    """Header as JSON and the offset of the values, after the library has found it sound."""
+    try:
+        with safetensors.safe_open(path, framework="numpy"):
+            pass
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            return json.loads(file.read(length)), 8 + length
+    except (safetensors.SafetensorError, ValueError, OSError) as error:
+        raise explain_unreadable(path, error) from error
+
+
+def _info(path: Path, name: str, entry: Mapping[str, object]) -> TensorInfo:
+    dtype = NUMPY_DTYPES.get(str(entry["dtype"]))
+    if dtype is None:
+        known = ", ".join(NUMPY_DTYPES)
+        raise CheckpointUnreadable(
+            f"tensor {name!r} in {path.name} has dtype {entry['dtype']!r}; accepted: {known}"
+        )
+    return TensorInfo(tuple(entry["shape"]), dtype)  # type: ignore[arg-type]
+
+
+class Safetensors(CheckpointFormat):
+    """The format of ``model.safetensors``, whoever wrote it."""
+
+    name: ClassVar[str] = "safetensors"
+    suffix: ClassVar[str] = ".safetensors"
+
+    @override
+    def convention(self, checkpoint: Checkpoint) -> Convention:
+        """Writers name themselves in the metadata; without it the names are PyTorch's."""
+        return _CONVENTIONS.get(checkpoint.metadata.get("format", "pt"), torch_names)
+
+    @override
+    def open(self, path: Path) -> MappedFile:
+        return MappedFile(path)
+
+    @override
+    def write(self, path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
+        ready = {name: np.ascontiguousarray(array) for name, array in sorted(tensors.items())}
+        with replacing(path) as partial:
+            try:
+                save_file(ready, str(partial), dict(metadata))
+            except safetensors.SafetensorError as error:
+                raise OSError(f"cannot write {path}: {error}") from error

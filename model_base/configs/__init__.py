@@ -1,0 +1,9 @@
+"""Configurations: one file an architecture, with its weight rules and its heads.
+
+To add one: a file beside this and an entry in ``CONFIGS``.
+"""
+
+from model_base.configs.base import PretrainedConfig
+from model_base.configs.bert import BertConfig
+
+CONFIGS: tuple[type[PretrainedConfig], ...] = (BertConfig,)

@@ -1,0 +1,1 @@
+"""From stored names and layouts to ours, and back; no framework, no data until it is read."""

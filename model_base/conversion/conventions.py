@@ -1,0 +1,54 @@
+"""How each framework spells the name and lays out the values of one and the same weight.
+
+The *canonical* form is PyTorch's: dotted names ending in ``weight`` or ``bias``, linear kernels
+``[out, in]``, convolutions ``[out, in, ...]``. A convention maps a name of its framework to the
+canonical name and to the op that makes the canonical layout. Both ways of a conversion use this
+one function: what is stored is brought to canonical form by the op, what another stack wants is
+made from canonical form by the op's inverse.
+
+Source: transformers 4.19.2, ``convert_tf_weight_name_to_pt_weight_name`` and
+``rename_key_and_reshape_tensor``; read as behaviour.
+"""
+
+import re
+from collections.abc import Callable
+
+from model_base.conversion.ops import Shape, Transpose
+
+Canonical = tuple[str, Transpose | None]
+Convention = Callable[[str, Shape], Canonical]
+
+_KERAS_NAMES = {"kernel": "weight", "embeddings": "weight", "gamma": "weight", "beta": "bias"}
+_FLAX_NAMES = {"kernel": "weight", "scale": "weight", "embedding": "weight"}
+
+
+def torch_names(name: str, shape: Shape) -> Canonical:
+    """PyTorch: canonical as it stands."""
+    return name, None
+
+
+def keras_names(name: str, shape: Shape) -> Canonical:
+    """Keras: ``layer/kernel:0``, the model's own name already taken off by the reader.
+
+    ``x___y`` is a layer ``y`` whose scope repeats, ``_._`` numbers a layer in a list.
+    """
+    name = re.sub(r"(^|/)[^/]*___([^/]*)/", r"\1\2/", name.removesuffix(":0"))
+    parts = [part for part in name.replace("_._", "/").split("/") if part]
+    is_kernel = parts[-1] == "kernel"
+    parts[-1] = _KERAS_NAMES.get(parts[-1], parts[-1])
+    return ".".join(parts), _kernel_to_torch(len(shape)) if is_kernel else None
+
+
+def flax_names(name: str, shape: Shape) -> Canonical:
+    """Flax msgpack: the tree's keys joined by ``/``, no model name in front."""
+    parts = name.split("/")
+    is_kernel = parts[-1] == "kernel"
+    parts[-1] = _FLAX_NAMES.get(parts[-1], parts[-1])
+    return ".".join(parts), _kernel_to_torch(len(shape)) if is_kernel else None
+
+
+def _kernel_to_torch(rank: int) -> Transpose | None:
+    """Kernels are ``[..., in, out]``; ours are ``[out, in, ...]``."""
+    if rank < 2:
+        return None
+    return Transpose((rank - 1, rank - 2, *range(rank - 2)))

@@ -1,0 +1,1 @@
+"""The hub: names of models there, and their files here."""

@@ -1,0 +1,145 @@
+"""Find the weight files of a model, on disk or on the hub, in the order users rely on.
+
+Source: transformers 4.19.2, ``PreTrainedModel.from_pretrained`` (lookup order); safetensors
+before ``.bin``, whole or sharded, as every later version has it.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from model_base import constants as names
+from model_base.checkpoints import FLAX_MSGPACK, SAFETENSORS, TF_H5, TORCH_BIN, format_of
+from model_base.checkpoints.base import Checkpoint, CheckpointFormat
+from model_base.checkpoints.sharding import Index, ShardedCheckpoint, read_index
+from model_base.errors import CheckpointNotFound, CheckpointUnreadable
+from model_base.hub.files import Folder, ModelFiles
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of weights: its format and the names of the whole file and of the index.
+
+    Attributes:
+        flag: the argument of ``from_pretrained`` that asks for it; empty for our own.
+    """
+
+    format: CheckpointFormat
+    whole: str
+    index: str
+    flag: str = ""
+
+
+KINDS = (
+    Kind(SAFETENSORS, names.SAFE_WEIGHTS_NAME, names.SAFE_WEIGHTS_INDEX_NAME),
+    Kind(TORCH_BIN, names.WEIGHTS_NAME, names.WEIGHTS_INDEX_NAME),
+    Kind(TF_H5, names.TF2_WEIGHTS_NAME, names.TF2_WEIGHTS_INDEX_NAME, "from_tf"),
+    Kind(FLAX_MSGPACK, names.FLAX_WEIGHTS_NAME, names.FLAX_WEIGHTS_INDEX_NAME, "from_flax"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightFiles:
+    """The files to read.
+
+    Attributes:
+        index: None for a whole file.
+        label: what messages call them.
+    """
+
+    format: CheckpointFormat
+    paths: list[Path]
+    label: str
+    index: Index | None = None
+
+    def open(self) -> Checkpoint:
+        """Open them as one checkpoint.
+
+        Raises:
+            CheckpointUnreadable: a file is damaged or not what its name says.
+        """
+        if self.index is None:
+            return self.format.open(self.paths[0])
+        return ShardedCheckpoint(self.format, self.paths, self.index)
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the files on disk."""
+        return sum(path.stat().st_size for path in self.paths)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Which kinds a caller takes: its own, and others only if asked for by flag."""
+
+    flags: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """In the order they are looked for."""
+        flagged = tuple(kind for kind in KINDS if kind.flag in self.flags)
+        return flagged + tuple(kind for kind in KINDS if not kind.flag)
+
+
+def resolve_weights(files: ModelFiles, wish: Wish) -> WeightFiles:
+    """Find a model's weights.
+
+    Raises:
+        CheckpointNotFound: none of the kinds wished for; the message says what there is.
+        CheckpointUnreadable: an index is damaged, or a shard that it names is absent.
+    """
+    for kind in wish.kinds:
+        if found := find_kind(files, kind):
+            return found
+    raise _not_found(files, wish)
+
+
+def resolve_any(files: ModelFiles) -> WeightFiles:
+    """Find a model's weights whatever framework wrote them, ours first."""
+    return resolve_weights(files, Wish(frozenset({""} | {kind.flag for kind in KINDS})))
+
+
+def resolve_file(path: Path, wish: Wish) -> WeightFiles:
+    """The weights in one file that the caller names itself.
+
+    Raises:
+        CheckpointNotFound: the file is of a kind that was not wished for.
+    """
+    kind = next((k for k in KINDS if k.format is format_of(path)), None)
+    if kind is not None and kind.flag and kind.flag not in wish.flags:
+        raise CheckpointNotFound(f"{path} was written by another framework: set {kind.flag}=True")
+    return WeightFiles(format_of(path), [path], str(path))
+
+
+def find_kind(files: ModelFiles, kind: Kind) -> WeightFiles | None:
+    """The weights of one kind, or None.
+
+    Raises:
+        CheckpointUnreadable: the index is damaged, or a shard that it names is absent.
+    """
+    if (path := files.find(kind.whole)) is not None:
+        return WeightFiles(kind.format, [path], files.label)
+    if (path := files.find(kind.index)) is None:
+        return None
+    index = read_index(path)
+    shards = {name: files.find(name) for name in index.files}
+    if absent := [name for name, shard in shards.items() if shard is None]:
+        raise CheckpointUnreadable(
+            f"{kind.index} of {files.label} names {', '.join(absent)}, which is not there"
+        )
+    paths = [shard for shard in shards.values() if shard is not None]
+    return WeightFiles(kind.format, paths, files.label, index)
+
+
+def _not_found(files: ModelFiles, wish: Wish) -> CheckpointNotFound:
+    for kind in KINDS:
+        if kind.flag and kind.flag not in wish.flags and find_kind(files, kind):
+            return CheckpointNotFound(
+                f"{files.label} has {kind.whole}, written by another framework, and no weights "
+                f"of this one: set {kind.flag}=True to load it"
+            )
+    wanted = [name for kind in wish.kinds for name in (kind.whole, kind.index)]
+    found: Any = ""
+    if isinstance(files, Folder):
+        found = f"; it holds {sorted(p.name for p in files.path.iterdir())[:20]}"
+    return CheckpointNotFound(f"{files.label} has none of {', '.join(wanted)}{found}")

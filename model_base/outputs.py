@@ -1,0 +1,148 @@
+"""What models return, the same for every stack.
+
+A ``ModelOutput`` is an ordered mapping without its None entries; it can be read by attribute,
+by name, and by position as if it were a tuple.
+
+Source: transformers 4.19.2, ``file_utils.ModelOutput`` and ``modeling_outputs.py``.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+
+class ModelOutput(OrderedDict[str, Any]):
+    """Base of all outputs; subclasses are dataclasses whose fields default to None.
+
+    Attributes:
+        per_sequence: names whose first axis is the sequence; every other tensor's first axes
+            are those of the tokens. The packed layout is taken apart by this.
+    """
+
+    per_sequence: ClassVar[frozenset[str]] = frozenset({"pooler_output", "loss"})
+
+    def __post_init__(self) -> None:
+        for field in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if value is not None:
+                super().__setitem__(field.name, value)
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, str):
+            return super().__getitem__(key)
+        return self.to_tuple()[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, value)
+        super().__setattr__(key, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self and value is not None:
+            super().__setitem__(name, value)
+        super().__setattr__(name, value)
+
+    def __delitem__(self, *args: Any, **kwargs: Any) -> None:
+        raise TypeError(f"entries of {type(self).__name__} cannot be deleted")
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        """All values that are not None, in order."""
+        return tuple(self.values())
+
+
+@dataclass
+class BaseModelOutput(ModelOutput):
+    """``last_hidden_state [B, L, H]``; one hidden state per layer and the embeddings."""
+
+    last_hidden_state: Any = None
+    hidden_states: Any = None
+    attentions: Any = None
+
+
+@dataclass
+class BaseModelOutputWithPoolingAndCrossAttentions(ModelOutput):
+    """The trunk's output; ``pooler_output [B, H]``."""
+
+    last_hidden_state: Any = None
+    pooler_output: Any = None
+    hidden_states: Any = None
+    past_key_values: Any = None
+    attentions: Any = None
+    cross_attentions: Any = None
+
+
+@dataclass
+class MaskedLMOutput(ModelOutput):
+    """``logits [B, L, V]``."""
+
+    loss: Any = None
+    logits: Any = None
+    hidden_states: Any = None
+    attentions: Any = None
+
+
+@dataclass
+class CausalLMOutputWithCrossAttentions(ModelOutput):
+    """``logits [B, L, V]`` of the next token at each position."""
+
+    loss: Any = None
+    logits: Any = None
+    past_key_values: Any = None
+    hidden_states: Any = None
+    attentions: Any = None
+    cross_attentions: Any = None
+
+
+@dataclass
+class SequenceClassifierOutput(ModelOutput):
+    """``logits [B, labels]``."""
+
+    per_sequence: ClassVar[frozenset[str]] = frozenset({"loss", "logits"})
+
+    loss: Any = None
+    logits: Any = None
+    hidden_states: Any = None
+    attentions: Any = None
+
+
+@dataclass
+class NextSentencePredictorOutput(SequenceClassifierOutput):
+    """``logits [B, 2]``; 0 means the second sentence follows the first."""
+
+
+@dataclass
+class MultipleChoiceModelOutput(SequenceClassifierOutput):
+    """``logits [B, choices]``."""
+
+
+@dataclass
+class TokenClassifierOutput(ModelOutput):
+    """``logits [B, L, labels]``."""
+
+    loss: Any = None
+    logits: Any = None
+    hidden_states: Any = None
+    attentions: Any = None
+
+
+@dataclass
+class QuestionAnsweringModelOutput(ModelOutput):
+    """``start_logits`` and ``end_logits`` ``[B, L]``."""
+
+    loss: Any = None
+    start_logits: Any = None
+    end_logits: Any = None
+    hidden_states: Any = None
+    attentions: Any = None
+
+
+@dataclass
+class PreTrainingOutput(ModelOutput):
+    """``prediction_logits [B, L, V]``, ``seq_relationship_logits [B, 2]``."""
+
+    per_sequence: ClassVar[frozenset[str]] = frozenset({"loss", "seq_relationship_logits"})
+
+    loss: Any = None
+    prediction_logits: Any = None
+    seq_relationship_logits: Any = None
+    hidden_states: Any = None
+    attentions: Any = None

@@ -1,0 +1,40 @@
+"""From stored arrays to tensors: dtype names, and the one place where values are placed."""
+
+from typing import Any
+
+import torch
+
+from model_base.checkpoints.base import Array
+from model_base.checkpoints.torch_bin import from_numpy
+
+FLOATS = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float64": torch.float64,
+}
+
+
+def float_dtype(dtype: Any, class_name: str) -> torch.dtype:
+    """The floating dtype that ``dtype`` (a ``torch.dtype`` or its name) means.
+
+    Raises:
+        ValueError: not a floating dtype; the message names the class and what is accepted.
+    """
+    found = FLOATS.get(str(dtype).removeprefix("torch."))
+    if found is None:
+        raise ValueError(
+            f"cannot make {class_name} in dtype {dtype!r}; accepted: {', '.join(FLOATS)}, "
+            'as torch.dtype or by name, and "auto"'
+        )
+    return found
+
+
+def to_tensor(array: Array, like: torch.Tensor, device: torch.device | str) -> torch.Tensor:
+    """The array on ``device`` in the dtype of ``like``; not copied if nothing changes.
+
+    Values that are not floating keep their dtype.
+    """
+    tensor = from_numpy(array)
+    dtype = like.dtype if tensor.is_floating_point() and like.is_floating_point() else None
+    return tensor.to(device=device, dtype=dtype).contiguous()

@@ -1,0 +1,278 @@
+"""PreTrainedModel: the base of all PyTorch models.
+
+Source: transformers 4.19.2, ``modeling_utils.PreTrainedModel``.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from model_base.configs.base import PretrainedConfig
+from model_base.torch.arrays import float_dtype
+from model_base.torch.embeddings import EmbeddingsMixin
+from model_base.torch.loading import (
+    Source,
+    default_dtype,
+    fill,
+    find_weights,
+    open_source,
+    pick_dtype,
+    state_dict_source,
+)
+from model_base.torch.module_utils import ModuleUtilsMixin
+from model_base.torch.pruning import PruningMixin
+from model_base.torch.saving import SavingMixin
+
+_init_weights = True
+
+_HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision")
+_NO_EFFECT = ("resume_download", "proxies", "mirror", "_from_pipeline", "_from_auto",
+              "_fast_init", "low_cpu_mem_usage")  # fmt: skip
+
+
+@contextlib.contextmanager
+def no_init_weights(_enable: bool = True) -> Iterator[None]:
+    """Inside the block, new models do not initialise their weights."""
+    global _init_weights
+    before = _init_weights
+    _init_weights = not _enable and before
+    try:
+        yield
+    finally:
+        _init_weights = before
+
+
+class PreTrainedModel(nn.Module, ModuleUtilsMixin, EmbeddingsMixin, PruningMixin, SavingMixin):
+    """Base class of all models: configuration, loading, saving, and what all can do.
+
+    Class attributes of a subclass: ``config_class``, ``base_model_prefix`` (name of the trunk
+    inside a model with a head), ``main_input_name``, ``supports_gradient_checkpointing``, and
+    three lists of name patterns that loading and saving pass over.
+
+    Args:
+        config: the configuration; its fields must be supported.
+        inputs, kwargs: ignored; for subclasses.
+
+    Raises:
+        ValueError: ``config`` is not a ``PretrainedConfig``.
+        UnsupportedConfig: a field asks for mathematics that is not implemented.
+    """
+
+    config_class: ClassVar[Any] = None
+    base_model_prefix: str = ""
+    main_input_name: str = "input_ids"
+    is_parallelizable: ClassVar[bool] = False
+    supports_gradient_checkpointing: ClassVar[bool] = False
+    load_tf_weights: ClassVar[Any] = None
+    _auto_class: ClassVar[str | None] = None
+    _keys_to_ignore_on_load_missing: list[str] | None = None
+    _keys_to_ignore_on_load_unexpected: list[str] | None = None
+    _keys_to_ignore_on_save: list[str] | None = None
+
+    def __init__(self, config: PretrainedConfig, *inputs: Any, **kwargs: Any) -> None:
+        super().__init__()
+        if not isinstance(config, PretrainedConfig):
+            raise ValueError(
+                f"{type(self).__name__}(config) got a {type(config).__name__}; accepted: a "
+                f"PretrainedConfig. To load a model: {type(self).__name__}.from_pretrained(name)"
+            )
+        config.check_supported()
+        self.config: Any = config
+        self.name_or_path = config.name_or_path
+        self.warnings_issued: dict[str, bool] = {}
+
+    def post_init(self) -> None:
+        """To be called at the end of a subclass's ``__init__``."""
+        self.init_weights()
+        if self.supports_gradient_checkpointing and getattr(
+            self.config, "gradient_checkpointing", False
+        ):
+            self.gradient_checkpointing_enable()
+            delattr(self.config, "gradient_checkpointing")
+
+    @property
+    def framework(self) -> str:
+        """``"pt"``."""
+        return "pt"
+
+    @property
+    def dummy_inputs(self) -> dict[str, Tensor]:
+        """Inputs for one forward: int64 ``[3, 5]``."""
+        ids = [[7, 6, 0, 0, 1], [1, 2, 3, 0, 0], [0, 0, 0, 4, 5]]
+        return {"input_ids": torch.tensor(ids)}
+
+    @property
+    def base_model(self) -> nn.Module:
+        """The trunk; the model itself if it has no head."""
+        return getattr(self, self.base_model_prefix, self) if self.base_model_prefix else self
+
+    @classmethod
+    def _from_config(cls, config: PretrainedConfig, **kwargs: Any) -> Self:
+        """A new model with initialised weights; ``torch_dtype`` picks the dtype.
+
+        Raises:
+            ValueError: the dtype is not floating.
+        """
+        dtype = kwargs.pop("torch_dtype", None)
+        chosen = torch.get_default_dtype() if dtype is None else float_dtype(dtype, cls.__name__)
+        with default_dtype(chosen):
+            return cls(config, **kwargs)
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Initialise one module; each architecture has its own.
+
+        Raises:
+            NotImplementedError: unless a subclass overrides it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how weights start")
+
+    def init_weights(self) -> None:
+        """Prune heads as the configuration says, initialise the weights, tie them."""
+        if self.config.pruned_heads:
+            self.prune_heads(self.config.pruned_heads)
+        if _init_weights:
+            self.apply(self._init_weights)
+            self.tie_weights()
+
+    def gradient_checkpointing_enable(self) -> None:
+        """Recompute activations in the backward pass instead of keeping them.
+
+        Raises:
+            ValueError: the class does not support it.
+        """
+        if not self.supports_gradient_checkpointing:
+            raise ValueError(f"{type(self).__name__} does not support gradient checkpointing.")
+        self._set_gradient_checkpointing(True)
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keep activations again."""
+        if self.supports_gradient_checkpointing:
+            self._set_gradient_checkpointing(False)
+
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        """Whether any submodule recomputes."""
+        return any(getattr(m, "gradient_checkpointing", False) for m in self.modules())
+
+    def _set_gradient_checkpointing(self, value: bool) -> None:
+        for module in self.modules():
+            if hasattr(module, "gradient_checkpointing"):
+                module.gradient_checkpointing = value
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str] | None,
+        *model_args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """Load a model: built empty, filled from memory-mapped files, in eval mode.
+
+        Weights stay mapped until they are touched, in the dtype asked for; a change of dtype
+        copies. A private mapping: training does not write to the file.
+
+        Args:
+            pretrained_model_name_or_path: folder, hub id, or path of a weight file; None with
+                ``config`` and ``state_dict``.
+            model_args: passed to the class.
+            kwargs: ``config``, ``state_dict``, ``cache_dir``, ``from_tf``, ``from_flax``,
+                ``ignore_mismatched_sizes``, ``force_download``, ``output_loading_info``,
+                ``local_files_only``, ``use_auth_token``, ``revision``, ``torch_dtype`` (a dtype,
+                its name, ``"auto"``; None is torch's default; ``dtype`` is the same);
+                ``low_cpu_mem_usage`` and ``_fast_init`` are accepted, both are always so. Others
+                override fields of the config, or go to the class.
+
+        Returns:
+            The model; with ``output_loading_info`` the pair of it and a dict of
+            ``missing_keys``, ``unexpected_keys``, ``mismatched_keys``, ``error_msgs``.
+
+        Raises:
+            ConfigNotFound, ConfigUnreadable: the config is absent or damaged.
+            UnsupportedConfig: it asks for what is not implemented.
+            CheckpointNotFound: no weights of the kind asked for.
+            CheckpointUnreadable: damaged or unsafe files.
+            CheckpointMismatch: other shapes than the model's.
+            CorruptCheckpoint: contradictory names.
+            HubUnavailable: the hub refused or cannot be reached.
+            ValueError: an unusable ``torch_dtype``.
+        """
+        state_dict = kwargs.pop("state_dict", None)
+        flags = frozenset(f for f in ("from_tf", "from_flax") if kwargs.pop(f, False))
+        ignore_mismatched = kwargs.pop("ignore_mismatched_sizes", False)
+        with_info = kwargs.pop("output_loading_info", False)
+        torch_dtype = kwargs.pop("torch_dtype", kwargs.pop("dtype", None))
+        progress = kwargs.pop("_progress", None)
+        device = kwargs.pop("_device", "cpu")
+        options = {key: kwargs.pop(key) for key in _HUB_ARGUMENTS if key in kwargs}
+        if (token := kwargs.pop("use_auth_token", None)) is not None:
+            options["token"] = token
+        for argument in _NO_EFFECT:
+            kwargs.pop(argument, None)
+        name = pretrained_model_name_or_path
+        config, kwargs = cls._config_for(name, kwargs.pop("config", None), options, kwargs)
+        with _open(cls, name, state_dict, flags, options) as source:
+            dtype = pick_dtype(torch_dtype, config, source, cls.__name__)
+            model = cls._build_empty(config, dtype, model_args, kwargs)
+            report = fill(
+                model, source, device=device, ignore_mismatched=ignore_mismatched,
+                progress=progress,
+            )  # fmt: skip
+        model.tie_weights()
+        model.eval()
+        report.log(cls.__name__, source.label)
+        return (model, report.as_dict()) if with_info else model
+
+    @classmethod
+    def _config_for(
+        cls, name: Any, config: Any, options: Mapping[str, Any], kwargs: dict[str, Any]
+    ) -> tuple[Any, dict[str, Any]]:
+        """The configuration, and the keyword arguments that are the class's own."""
+        if isinstance(config, PretrainedConfig):
+            return config, kwargs
+        where = config if config is not None else name
+        if where is None:
+            raise ValueError("without a path, from_pretrained needs config and state_dict")
+        config, kwargs = cls.config_class.from_pretrained(
+            _folder_of(where), return_unused_kwargs=True, **options, **kwargs
+        )
+        config.name_or_path = str(name)
+        return config, kwargs
+
+    @classmethod
+    def _build_empty(
+        cls, config: Any, dtype: torch.dtype, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """The model without memory: every tensor on the meta device, tied as it will be."""
+        with default_dtype(dtype), torch.device("meta"), no_init_weights():
+            model = cls(config, *args, **kwargs)
+        model.tie_weights()
+        return model
+
+
+def _folder_of(where: Any) -> Any:
+    """The folder beside a weight file; anything else as it is."""
+    path = Path(where)
+    if path.is_file() and path.suffix != ".json":
+        return path.parent
+    is_prefix = not path.exists() and path.with_name(path.name + ".index").is_file()
+    return path.parent if is_prefix else where
+
+
+@contextlib.contextmanager
+def _open(
+    cls: Any, name: Any, state_dict: Any, flags: frozenset[str], options: Mapping[str, Any]
+) -> Iterator[Source]:
+    """The tensors given, else those of the files that ``name`` means."""
+    rules = cls.config_class.weight_rules
+    if state_dict is not None:
+        yield state_dict_source(state_dict, rules)
+        return
+    if name is None:
+        raise ValueError("without a path, from_pretrained needs config and state_dict")
+    with open_source(find_weights(name, flags, **options), rules) as source:
+        yield source

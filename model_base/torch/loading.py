@@ -1,0 +1,326 @@
+"""Fill a model from a checkpoint: the only place of the torch stack that moves bytes.
+
+Source: transformers 4.19.2, ``PreTrainedModel.from_pretrained``, ``load_sharded_checkpoint``.
+"""
+
+import contextlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from model_base import constants
+from model_base.checkpoints.base import Checkpoint, Loaded, TensorInfo
+from model_base.checkpoints.torch_bin import to_numpy
+from model_base.conversion.conventions import torch_names
+from model_base.conversion.rules import Recipes, Rule
+from model_base.errors import CheckpointMismatch, CheckpointNotFound, CheckpointUnreadable
+from model_base.hub.files import Folder, ModelFiles, model_files
+from model_base.loading.match import Match, Wanted, canonical, match
+from model_base.loading.report import LoadReport
+from model_base.loading.resolve import (
+    KINDS,
+    WeightFiles,
+    Wish,
+    find_kind,
+    resolve_file,
+    resolve_weights,
+)
+from model_base.torch.arrays import float_dtype, to_tensor
+
+Progress = Any
+"""``(bytes_done, bytes_total) -> None``, called after each tensor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An open checkpoint and what its names mean.
+
+    Attributes:
+        recipes: what it can give, by canonical name.
+        label: what messages call it.
+    """
+
+    checkpoint: Checkpoint
+    recipes: Recipes
+    label: str
+
+
+@contextlib.contextmanager
+def open_source(files: WeightFiles, rules: Iterable[Rule]) -> Iterator[Source]:
+    """Open weight files; they are closed when the block ends, tensors that were read stay."""
+    checkpoint = files.open()
+    try:
+        convention = files.format.convention(checkpoint)
+        yield Source(checkpoint, canonical(checkpoint, convention, rules), files.label)
+    finally:
+        checkpoint.close()
+
+
+def state_dict_source(state_dict: Mapping[str, Tensor], rules: Iterable[Rule]) -> Source:
+    """Tensors that the caller brings, as a checkpoint."""
+    checkpoint = Loaded({name: to_numpy(tensor.cpu()) for name, tensor in state_dict.items()})
+    return Source(checkpoint, canonical(checkpoint, torch_names, rules), "the state dict given")
+
+
+def find_weights(name_or_path: str | Path, flags: frozenset[str], **options: Any) -> WeightFiles:
+    """The weight files that a name, a folder or a file's path means.
+
+    Args:
+        name_or_path: folder, hub id, or path of a weight file.
+        flags: ``from_tf`` and ``from_flax``, if set.
+        options: for the hub.
+
+    Raises:
+        CheckpointNotFound: there are none of the kinds asked for.
+        CheckpointUnreadable: an index or a name is damaged, or the format is not read here.
+    """
+    path, wish = Path(name_or_path), Wish(flags)
+    if path.is_file() and path.suffix != ".index":
+        return resolve_file(path, wish)
+    prefix = path.with_suffix("") if path.suffix == ".index" else path
+    if not path.is_dir() and prefix.with_name(prefix.name + ".index").is_file():
+        raise _tf1(prefix, flags)
+    files = model_files(name_or_path, **options)
+    if "from_tf" in flags and _is_tf1(files):
+        raise _tf1(Path(files.label) / constants.TF_WEIGHTS_NAME, flags)
+    return resolve_weights(files, wish)
+
+
+def _is_tf1(files: ModelFiles) -> bool:
+    """4.19 takes a TensorFlow 1 checkpoint before an h5 file; here the h5 file comes first."""
+    has_h5 = any(find_kind(files, kind) for kind in KINDS if kind.flag == "from_tf")
+    return not has_h5 and files.find(constants.TF_WEIGHTS_NAME + ".index") is not None
+
+
+def _tf1(path: Path, flags: frozenset[str]) -> Exception:
+    if "from_tf" not in flags:
+        return CheckpointNotFound(f"{path} is a TensorFlow 1 checkpoint: set from_tf=True")
+    return CheckpointUnreadable(
+        f"{path} is a TensorFlow 1 checkpoint, which is not read by this version"
+    )
+
+
+def pick_dtype(torch_dtype: Any, config: Any, source: Source | None, name: str) -> torch.dtype:
+    """The dtype to build in: as asked, or for ``"auto"`` the config's, else the file's own.
+
+    Raises:
+        ValueError: not a floating dtype.
+    """
+    if torch_dtype is None:
+        return torch.get_default_dtype()
+    if torch_dtype != "auto":
+        return float_dtype(torch_dtype, name)
+    if config.torch_dtype is not None:
+        return float_dtype(config.torch_dtype, name)
+    infos: Iterable[TensorInfo] = source.checkpoint.infos.values() if source else ()
+    stored = next((info.dtype.name for info in infos if info.is_floating), "float32")
+    return float_dtype(stored, name)
+
+
+@contextlib.contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Make ``dtype`` torch's default inside the block, whatever happens in it."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def tensor_groups(model: nn.Module) -> list[tuple[tuple[str, ...], tuple[int, ...]]]:
+    """Names of each tensor of the state dict (several if it is tied) and its shape."""
+    names: dict[int, list[str]] = {}
+    shapes: dict[int, tuple[int, ...]] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        names.setdefault(id(tensor), []).append(name)
+        shapes[id(tensor)] = tuple(tensor.shape)
+    return [(tuple(group), shapes[key]) for key, group in names.items()]
+
+
+def fill(
+    model: Any,
+    source: Source,
+    *,
+    device: torch.device | str = "cpu",
+    ignore_mismatched: bool = False,
+    progress: Progress = None,
+) -> LoadReport:
+    """Put a checkpoint's tensors into a model built on the meta device.
+
+    What the checkpoint lacks is initialised as a new model's. Tied tensors stay tied.
+
+    Raises:
+        CheckpointMismatch: a stored shape is not the model's (unless ``ignore_mismatched``).
+        CheckpointUnreadable: stored data are damaged.
+    """
+    groups = tensor_groups(model)
+    wanted = Wanted(
+        type(model).__name__,
+        groups,
+        model.base_model_prefix,
+        model._keys_to_ignore_on_load_missing or (),
+        model._keys_to_ignore_on_load_unexpected or (),
+    )
+    shapes = {name: info.shape for name, info in source.checkpoint.infos.items()}
+    found = match(
+        wanted, source.recipes, shapes, label=source.label,
+        absent=getattr(source.checkpoint, "absent", ()), ignore_mismatched=ignore_mismatched,
+    )  # fmt: skip
+    slots = {names[0]: names for names, _ in groups}
+    initialise(model, found.missing, slots, device)
+    assign(model, found, slots, source.checkpoint, device, progress)
+    return found.report
+
+
+def assign(
+    model: nn.Module,
+    found: Match,
+    slots: Mapping[str, Sequence[str]],
+    checkpoint: Checkpoint,
+    device: torch.device | str,
+    progress: Progress,
+) -> None:
+    """Read in the order of the file, so that each shard is opened once."""
+    order = {name: number for number, name in enumerate(checkpoint.infos)}
+    recipes = sorted(found.recipes.items(), key=lambda item: order[item[1].sources[0]])
+    total = sum(checkpoint.infos[s].num_bytes for _, r in recipes for s in r.sources)
+    done = 0
+    for name, recipe in recipes:
+        array = recipe.apply([checkpoint.read(source) for source in recipe.sources])
+        current = model.get_parameter(name) if _is_parameter(model, name) else _get(model, name)
+        put(model, slots[name], to_tensor(array, current, device))
+        done += sum(checkpoint.infos[source].num_bytes for source in recipe.sources)
+        if progress is not None:
+            progress(done, total)
+
+
+def _get(model: nn.Module, name: str) -> Tensor:
+    return model.get_buffer(name)
+
+
+def _is_parameter(model: nn.Module, name: str) -> bool:
+    owner, _, attribute = name.rpartition(".")
+    return attribute in model.get_submodule(owner)._parameters
+
+
+def put(model: nn.Module, names: Sequence[str], tensor: Tensor) -> None:
+    """Make ``tensor`` the parameter or buffer of every one of ``names``: one object, tied."""
+    parameter = None
+    for name in names:
+        owner, _, attribute = name.rpartition(".")
+        module = model.get_submodule(owner)
+        if attribute in module._buffers:
+            module._buffers[attribute] = tensor
+            continue
+        old = module._parameters[attribute]
+        if parameter is None:
+            trainable = tensor.is_floating_point() and (old is None or old.requires_grad)
+            parameter = nn.Parameter(tensor, requires_grad=trainable)
+        module._parameters[attribute] = parameter
+
+
+def initialise(
+    model: Any,
+    missing: Iterable[str],
+    slots: Mapping[str, Sequence[str]],
+    device: torch.device | str,
+) -> None:
+    """Give missing tensors memory and the values that a new model would have.
+
+    Every module that owns one is initialised as a whole, so the tensors it does have must be
+    assigned afterwards. A module's own ``reset_parameters`` comes first, then the model's
+    ``_init_weights``; bare parameters that neither knows are zeros.
+    """
+    owners: dict[str, nn.Module] = {}
+    for name in missing:
+        for slot in slots[name]:
+            owner = re.sub(r"\.?[^.]+$", "", slot)
+            owners[owner] = model.get_submodule(owner)
+    by_slot = {slot: names for names in slots.values() for slot in names}
+    for owner, module in owners.items():
+        for attribute, tensor in (*module._parameters.items(), *module._buffers.items()):
+            slot = f"{owner}.{attribute}" if owner else attribute
+            if tensor is not None and tensor.is_meta and slot in by_slot:
+                put(model, by_slot[slot], torch.zeros_like(tensor, device=device))
+    with torch.no_grad():
+        for module in owners.values():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()
+            model._init_weights(module)
+
+
+def load_sharded_checkpoint(model: nn.Module, folder: str | Path, strict: bool = True) -> Any:
+    """Load shards with an index into an existing model, one shard in memory at a time.
+
+    Args:
+        model: any module; its dtype and device are kept, nothing is tied.
+        folder: holds ``model.safetensors.index.json`` or ``pytorch_model.bin.index.json``.
+        strict: refuse missing and unexpected names before anything is read.
+
+    Returns:
+        torch's named tuple ``(missing_keys, unexpected_keys)``.
+
+    Raises:
+        ValueError: no index in the folder.
+        RuntimeError: names (strict) or shapes do not fit.
+        CheckpointUnreadable: the index or a shard is damaged.
+    """
+    files = _indexed(Path(folder))
+    with open_source(files, ()) as source:
+        own = model.state_dict(keep_vars=True)
+        stored = {*source.recipes, *getattr(source.checkpoint, "absent", ())}
+        missing, unexpected = sorted(set(own) - stored), sorted(stored - set(own))
+        if strict and (missing or unexpected):
+            raise CheckpointMismatch(
+                f"Error(s) in loading state_dict for {type(model).__name__} from {folder}:"
+                + _listed("Missing key(s)", missing) + _listed("Unexpected key(s)", unexpected)
+            )  # fmt: skip
+        _copy_all(own, source, type(model).__name__)
+    return torch.nn.modules.module._IncompatibleKeys(missing, unexpected)
+
+
+def _indexed(folder: Path) -> WeightFiles:
+    for kind in KINDS:
+        if not kind.flag and (folder / kind.index).is_file():
+            found = find_kind(_OnlyIndex(folder), kind)
+            if found is not None:
+                return found
+    names = ", ".join(kind.index for kind in KINDS if not kind.flag)
+    raise ValueError(f"{folder} has no checkpoint index ({names})")
+
+
+class _OnlyIndex(Folder):
+    """A folder whose whole files do not count."""
+
+    def find(self, name: str) -> Path | None:
+        whole = (constants.WEIGHTS_NAME, constants.SAFE_WEIGHTS_NAME)
+        return None if name in whole else Folder.find(self, name)
+
+
+def _listed(title: str, names: list[str]) -> str:
+    return f"\n\t{title}: " + ", ".join(f'"{name}"' for name in names) + "." if names else ""
+
+
+def _copy_all(own: Mapping[str, Tensor], source: Source, class_name: str) -> None:
+    infos = source.checkpoint.infos
+    report = LoadReport()
+    shared = {name: recipe for name, recipe in source.recipes.items() if name in own}
+    for name, recipe in shared.items():
+        stored = recipe.shape({s: infos[s].shape for s in recipe.sources})
+        if stored != tuple(own[name].shape):
+            report.mismatched.append((name, stored, tuple(own[name].shape)))
+    if report.mismatched:
+        lines = [f"\n\tsize mismatch for {n}: {s} != {w}" for n, s, w in report.mismatched]
+        raise CheckpointMismatch(
+            f"Error(s) in loading state_dict for {class_name}:" + "".join(lines)
+        )
+    with torch.no_grad():
+        for name, recipe in shared.items():
+            array = recipe.apply([source.checkpoint.read(s) for s in recipe.sources])
+            own[name].copy_(to_tensor(array, own[name], "cpu"))

@@ -1,0 +1,72 @@
+"""PruningMixin: take attention heads out of a model.
+
+Source: transformers 4.19.2, ``modeling_utils.prune_heads`` and ``pytorch_utils``.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class PruningMixin:
+    """What a model does when heads are pruned."""
+
+    config: Any
+
+    def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
+        """Remove heads from the base model; heads pruned before are ignored.
+
+        Args:
+            heads_to_prune: for each layer the heads, by their original numbers. The union with
+                those pruned before is kept in ``config.pruned_heads`` and so in config.json.
+
+        Raises:
+            NotImplementedError: the architecture cannot prune.
+        """
+        base = self.base_model  # type: ignore[attr-defined]
+        if not hasattr(base, "_prune_heads"):
+            raise NotImplementedError(f"{type(self).__name__} cannot prune heads")
+        for layer, heads in heads_to_prune.items():
+            before = set(self.config.pruned_heads.get(layer, []))
+            self.config.pruned_heads[layer] = sorted(before | set(heads))
+        base._prune_heads(heads_to_prune)
+
+
+def find_pruneable_heads_and_indices(
+    heads: Iterable[int], n_heads: int, head_size: int, already_pruned_heads: set[int]
+) -> tuple[set[int], Tensor]:
+    """Heads that are still there, and the indices of the rows that stay.
+
+    Args:
+        heads: to prune, by original number.
+        n_heads: heads there are now.
+        head_size: rows of one head.
+        already_pruned_heads: by original number.
+
+    Returns:
+        The heads to prune now, and int64 ``[kept heads · head_size]``.
+    """
+    left = set(heads) - already_pruned_heads
+    keep = torch.ones(n_heads, head_size, dtype=torch.bool, device="cpu")
+    for head in left:
+        keep[head - sum(pruned < head for pruned in already_pruned_heads)] = False
+    return left, torch.arange(n_heads * head_size, device="cpu")[keep.view(-1)]
+
+
+def prune_linear_layer(layer: nn.Linear, index: Tensor, dim: int = 0) -> nn.Linear:
+    """A linear layer with the rows (``dim=0``) or columns (``dim=1``) ``index`` of ``layer``."""
+    weight = layer.weight
+    index = index.to(weight.device)
+    kept = weight.detach().index_select(dim, index).clone()
+    new = nn.Linear(
+        kept.shape[1], kept.shape[0], layer.bias is not None,
+        device=weight.device, dtype=weight.dtype,
+    )  # fmt: skip
+    with torch.no_grad():
+        new.weight.copy_(kept)
+        if layer.bias is not None:
+            new.bias.copy_(layer.bias if dim == 1 else layer.bias.index_select(0, index))
+    new.weight.requires_grad_(weight.requires_grad)
+    return new

@@ -1,0 +1,157 @@
+"""SavingMixin: write a model folder, whole or in shards, completely or not at all.
+
+Source: transformers 4.19.2, ``PreTrainedModel.save_pretrained`` and ``shard_checkpoint``.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from model_base import constants
+from model_base.checkpoints import SAFETENSORS
+from model_base.checkpoints.sharding import Index, plan_shards, shard_name, write_index
+from model_base.checkpoints.torch_bin import to_numpy
+from model_base.log import get_logger
+
+logger = get_logger("saving")
+
+_WEIGHT_FILE = re.compile(r"(pytorch_model|model)(-\d+-of-\d+)?\.(bin|safetensors)(\.index\.json)?")
+
+
+class SavingMixin:
+    """How a model is written."""
+
+    config: Any
+    _keys_to_ignore_on_save: list[str] | None
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        is_main_process: bool = True,
+        state_dict: Mapping[str, Tensor] | None = None,
+        save_function: Callable[..., Any] = torch.save,
+        push_to_hub: bool = False,
+        max_shard_size: int | str = "10GB",
+        **kwargs: Any,
+    ) -> None:
+        """Write config.json and the weights into a folder, made if need be.
+
+        Every file is written under another name first and renamed when all are there, so that a
+        full disk leaves the folder as it was. Weight files of an earlier save are then removed.
+
+        Args:
+            save_directory: the folder.
+            is_main_process: False writes no config and removes nothing.
+            state_dict: written instead of the model's own.
+            save_function: how one ``.bin`` file is written: ``save_function(tensors, path)``.
+            push_to_hub: not supported yet.
+            max_shard_size: bytes, or text such as ``"512MiB"``.
+            kwargs: ``safe_serialization`` (True) writes safetensors, False ``.bin``.
+
+        Raises:
+            NotADirectoryError: the path is a file.
+            NotImplementedError: ``push_to_hub`` is True.
+            OSError: the disk is full or cannot be written.
+            TypeError: an unknown keyword argument.
+        """
+        safe = kwargs.pop("safe_serialization", True)
+        is_main_process = kwargs.pop("save_config", is_main_process)
+        if kwargs:
+            raise TypeError(f"save_pretrained has no argument {', '.join(kwargs)}")
+        if push_to_hub:
+            raise NotImplementedError("push_to_hub is not supported; upload the saved folder")
+        folder = Path(save_directory)
+        if folder.is_file():
+            raise NotADirectoryError(f"{folder} is a file; a folder is needed to save into")
+        folder.mkdir(parents=True, exist_ok=True)
+        model = _unwrapped(self)
+        tensors = dict(model.state_dict() if state_dict is None else state_dict)
+        for name in self._keys_to_ignore_on_save or []:
+            tensors.pop(name, None)
+        if safe:
+            tensors = _without_duplicates(tensors)
+        with _all_or_nothing(folder) as scratch:
+            if is_main_process:
+                self._write_config(scratch, model)
+            _write_weights(scratch, tensors, max_shard_size, safe, save_function)
+            written = {path.name for path in scratch.iterdir()}
+        if is_main_process:
+            _remove_stale(folder, written)
+
+    def _write_config(self, folder: Path, model: Any) -> None:
+        model.config.torch_dtype = str(self.dtype).removeprefix("torch.")  # type: ignore[attr-defined]
+        model.config.architectures = [type(model).__name__]
+        model.config.save_pretrained(folder)
+
+
+def _unwrapped(model: Any) -> Any:
+    """The model inside DataParallel and the like."""
+    while isinstance(getattr(model, "module", None), nn.Module):
+        model = model.module
+    return model
+
+
+def _without_duplicates(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tied tensors once, under their first name: safetensors does not share storage."""
+    seen: set[tuple[int, torch.Size, tuple[int, ...]]] = set()
+    kept = {}
+    for name, tensor in tensors.items():
+        key = (tensor.data_ptr(), tensor.shape, tensor.stride())
+        if tensor.numel() and key in seen:
+            continue
+        seen.add(key)
+        kept[name] = tensor
+    return kept
+
+
+def _write_weights(
+    folder: Path,
+    tensors: Mapping[str, Tensor],
+    max_shard_size: int | str,
+    safe: bool,
+    save_function: Callable[..., Any],
+) -> None:
+    sizes = {name: t.numel() * t.element_size() for name, t in tensors.items()}
+    shards = plan_shards(sizes, max_shard_size)
+    whole = constants.SAFE_WEIGHTS_NAME if safe else constants.WEIGHTS_NAME
+    weight_map: dict[str, str] = {}
+    for number, names in enumerate(shards):
+        file = whole if len(shards) == 1 else shard_name(whole, number, len(shards))
+        weight_map.update(dict.fromkeys(names, file))
+        shard = {name: tensors[name] for name in names}
+        if safe:
+            arrays = {name: to_numpy(tensor.cpu()) for name, tensor in shard.items()}
+            SAFETENSORS.write(folder / file, arrays, {"format": "pt"})
+        else:
+            save_function(shard, folder / file)
+    if len(shards) > 1:
+        total = sum(sizes.values())
+        write_index(folder / f"{whole}.index.json", Index(weight_map, {"total_size": total}))
+
+
+@contextlib.contextmanager
+def _all_or_nothing(folder: Path) -> Iterator[Path]:
+    """A folder to write into; what is in it is moved to ``folder`` on success, else removed."""
+    scratch = folder / f".partial-{os.getpid()}"
+    scratch.mkdir()
+    try:
+        yield scratch
+        for path in scratch.iterdir():
+            path.replace(folder / path.name)
+    finally:
+        for path in scratch.iterdir():
+            path.unlink()
+        scratch.rmdir()
+
+
+def _remove_stale(folder: Path, written: set[str]) -> None:
+    """Weight files of an earlier save that this one did not replace."""
+    for path in folder.iterdir():
+        if path.is_file() and path.name not in written and _WEIGHT_FILE.fullmatch(path.name):
+            path.unlink()
