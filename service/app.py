@@ -1,0 +1,108 @@
+"""The composition root: the only place that builds the parts and wires them."""
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from service import __version__
+from service.core.messages import ModelSpec
+from service.core.metrics import Metrics
+from service.core.settings import Settings
+from service.dataplane import LocalDataPlane
+from service.engine.supervisor import Supervisor
+from service.middleware.auth import Auth
+from service.middleware.limits import Limits
+from service.middleware.request_id import RequestId
+from service.protocols import install, refuser
+from service.repository.events import Events
+from service.repository.repository import Repository
+from service.repository.sources import Sources
+from service.repository.version import Services
+
+_DESCRIPTION = (
+    "Serves Hugging Face checkpoints of PyTorch, TensorFlow and Flax. Native routes, OpenAI "
+    "embeddings, Text Embeddings Inference, Prometheus metrics."
+)
+
+
+class UnsafeSettings(ValueError):
+    """Raised when the settings would open the service to everybody without saying so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A wired service, not started yet: ``app`` runs it, the rest is for whoever runs ``app``."""
+
+    app: FastAPI
+    dataplane: LocalDataPlane
+    events: Events
+
+
+def create_service(settings: Settings, models: Sequence[ModelSpec] = ()) -> Service:
+    """Build the service.
+
+    Args:
+        settings: read once, passed down.
+        models: loaded at start, from wherever the operator says; readiness waits for them.
+
+    Raises:
+        UnsafeSettings: it would listen beyond this machine without a key.
+    """
+    check_exposure(settings)
+    metrics, events, supervisor = Metrics(), Events(), Supervisor()
+    chosen = tuple(Path(spec.source) for spec in models if Path(spec.source).is_dir())
+    sources = Sources(settings.model_folders, chosen, settings.hub)
+    services = Services(settings, metrics, supervisor, sources, events.publish)
+    repository = Repository(services, events)
+    required = [spec.name for spec in models]
+    dataplane = LocalDataPlane(repository, settings.limits, metrics, required)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        for spec in models:
+            repository.load(spec)
+        try:
+            yield
+        finally:
+            dataplane.leave()
+            await repository.close()
+            await supervisor.close()
+
+    refuse = refuser(metrics)
+    app = FastAPI(
+        title="model-base",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        middleware=[
+            Middleware(RequestId),
+            Middleware(Auth, settings=settings.auth, refuse=refuse),
+            Middleware(Limits, settings=settings.limits, refuse=refuse),
+        ],
+    )
+    install(app, dataplane, settings, metrics)
+    return Service(app, dataplane, events)
+
+
+def create_app() -> FastAPI:
+    """The application for servers that want a factory; settings come from the environment."""
+    return create_service(Settings()).app
+
+
+def check_exposure(settings: Settings) -> None:
+    """Refuse to listen beyond this machine without a key, unless that is said explicitly.
+
+    Raises:
+        UnsafeSettings: naming both ways out.
+    """
+    if settings.is_loopback or settings.has_keys or not settings.auth.enabled:
+        return
+    raise UnsafeSettings(
+        f"host {settings.host} can be reached from other machines, and no API key is set. "
+        "Either set one (--api-key KEY, or MODEL_BASE_AUTH__API_KEYS='[\"KEY\"]'), or turn "
+        "authentication off on purpose (--no-auth, or MODEL_BASE_AUTH__ENABLED=false)."
+    )

@@ -1,0 +1,224 @@
+"""The messages between the API process and a worker.
+
+A message is a small typed header (msgspec, so that a wrong type is refused, not interpreted) and
+one block of raw array bytes that the header describes.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import ml_dtypes
+import msgspec
+import numpy as np
+
+from service.core.messages import Array, ModelFacts, ModelStats
+from service.core.work import SequenceWork, TensorWork, Want, WorkItem
+
+
+class Load(msgspec.Struct, frozen=True, tag=True):
+    """First message to a worker: what to load and how to run.
+
+    Attributes:
+        folder: of config.json and the weights.
+        pooling: modes of pooling; empty means that no embedding is made.
+        threads: of the framework's own pool.
+        max_batch_tokens: budget of one forward.
+        max_length: cap below the model's own, 0 for none.
+    """
+
+    folder: str
+    dtype: str
+    device: str
+    pooling: tuple[str, ...]
+    threads: int
+    max_batch_tokens: int
+    max_length: int = 0
+
+
+class ArrayInfo(msgspec.Struct, frozen=True, array_like=True):
+    """One array inside the block, which holds them one after another, C-contiguous."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class Submit(msgspec.Struct, frozen=True, tag=True):
+    """Compute one request.
+
+    Attributes:
+        lengths: tokens of each sequence; the block holds all ``input_ids`` end to end, then, if
+            ``has_types``, all token types (int32). Empty for raw tensors.
+        arrays: raw tensors in the block; empty for sequences.
+        admitted_s: ``time.monotonic`` of admission, one clock for all processes of a machine.
+    """
+
+    id: int
+    admitted_s: float
+    want: str = ""
+    lengths: tuple[int, ...] = ()
+    has_types: bool = False
+    arrays: tuple[ArrayInfo, ...] = ()
+    num_tokens: int = 0
+
+
+class Cancel(msgspec.Struct, frozen=True, tag=True):
+    """Drop what is left of a request; no answer follows."""
+
+    id: int
+
+
+class AskStats(msgspec.Struct, frozen=True, tag=True):
+    """Report size and cost."""
+
+    id: int
+    batch_size: int
+    sequence_length: int
+
+
+class Stop(msgspec.Struct, frozen=True, tag=True):
+    """Finish what is queued, then end."""
+
+
+class Progress(msgspec.Struct, frozen=True, tag=True):
+    """Bytes of weights in place so far."""
+
+    bytes_done: int
+    bytes_total: int
+
+
+class Warming(msgspec.Struct, frozen=True, tag=True):
+    """All weights are in place; the first forwards are being run."""
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """Requests are taken from now on."""
+
+    facts: ModelFacts
+
+
+class LoadFailed(msgspec.Struct, frozen=True, tag=True):
+    """The model cannot be loaded; the worker ends."""
+
+    reason: str
+
+
+class Result(msgspec.Struct, frozen=True, tag=True):
+    """Outputs of some sequences of a request.
+
+    Attributes:
+        indices: which sequences; ``arrays`` has ``len(arrays) / len(indices)`` for each, in order.
+    """
+
+    id: int
+    indices: tuple[int, ...]
+    arrays: tuple[ArrayInfo, ...]
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """The request cannot be answered.
+
+    Attributes:
+        is_input: the input's fault (safe to show), not the model's.
+    """
+
+    id: int
+    message: str
+    is_input: bool = False
+
+
+class BatchDone(msgspec.Struct, frozen=True, tag=True):
+    """What one forward was, for metrics."""
+
+    num_sequences: int
+    num_tokens: int
+    forward_s: float
+    waited_s: tuple[float, ...]
+    resident_bytes: int
+
+
+class StatsReply(msgspec.Struct, frozen=True, tag=True):
+    """Answer to AskStats."""
+
+    id: int
+    stats: ModelStats
+
+
+ToWorker = Load | Submit | Cancel | AskStats | Stop
+FromWorker = Progress | Warming | Ready | LoadFailed | Result | Failed | BatchDone | StatsReply
+
+
+def pack_work(request_id: int, admitted_s: float, work: Sequence[WorkItem]) -> tuple[Submit, bytes]:
+    """One request as a message: sequences of one kind, or a single TensorWork."""
+    if isinstance(work[0], TensorWork):
+        infos, block = pack_arrays(work[0].arrays.items())
+        tokens = work[0].num_tokens
+        return Submit(request_id, admitted_s, arrays=infos, num_tokens=tokens), block
+    sequences = [item for item in work if isinstance(item, SequenceWork)]
+    lengths = tuple(item.num_tokens for item in sequences)
+    parts = [item.input_ids for item in sequences]
+    has_types = any(item.token_type_ids is not None for item in sequences)
+    if has_types:
+        parts += [
+            np.zeros(item.num_tokens, np.int32) if item.token_type_ids is None
+            else item.token_type_ids
+            for item in sequences
+        ]  # fmt: skip
+    block = b"".join(np.ascontiguousarray(part, np.int32).tobytes() for part in parts)
+    message = Submit(
+        request_id, admitted_s, sequences[0].want, lengths, has_types, num_tokens=sum(lengths)
+    )
+    return message, block
+
+
+def unpack_work(message: Submit, block: memoryview) -> list[WorkItem]:
+    """The work of a message; arrays are views of the block."""
+    if message.arrays:
+        arrays = dict(unpack_arrays(message.arrays, block))
+        return [TensorWork(arrays, message.num_tokens)]
+    flat = np.frombuffer(block, np.int32)
+    ends = np.cumsum(message.lengths)
+    ids = np.split(flat[: ends[-1]], ends[:-1])
+    types: Sequence[Array | None] = [None] * len(ids)
+    if message.has_types:
+        types = np.split(flat[ends[-1] :], ends[:-1])
+    want = Want(message.want)
+    return [SequenceWork(i, want, t) for i, t in zip(ids, types, strict=True)]
+
+
+def pack_results(
+    request_id: int, indices: Sequence[int], results: Sequence[Mapping[str, Array]]
+) -> tuple[Result, bytes]:
+    """Outputs of some sequences as a message."""
+    infos, block = pack_arrays([pair for result in results for pair in result.items()])
+    return Result(request_id, tuple(indices), infos), block
+
+
+def unpack_results(message: Result, block: memoryview) -> list[tuple[int, dict[str, Array]]]:
+    """Each sequence's index and outputs; arrays are views of the block."""
+    pairs = list(unpack_arrays(message.arrays, block))
+    each = len(pairs) // len(message.indices)
+    return [
+        (index, dict(pairs[number * each : (number + 1) * each]))
+        for number, index in enumerate(message.indices)
+    ]
+
+
+def pack_arrays(
+    pairs: "Sequence[tuple[str, Array]] | object",
+) -> tuple[tuple[ArrayInfo, ...], bytes]:
+    """Arrays as their descriptions and one block."""
+    named = [(name, np.ascontiguousarray(array)) for name, array in pairs]  # type: ignore[attr-defined]
+    infos = tuple(ArrayInfo(name, array.dtype.name, array.shape) for name, array in named)
+    return infos, b"".join(array.tobytes() for _, array in named)
+
+
+def unpack_arrays(infos: Sequence[ArrayInfo], block: memoryview) -> "list[tuple[str, Array]]":
+    """Names and arrays, views of the block."""
+    arrays, offset = [], 0
+    for info in infos:
+        dtype = np.dtype(getattr(ml_dtypes, info.dtype, None) or info.dtype)
+        count = int(np.prod(info.shape, dtype=np.int64))
+        array = np.frombuffer(block, dtype, count, offset).reshape(info.shape)
+        arrays.append((info.name, array))
+        offset += array.nbytes
+    return arrays

@@ -1,0 +1,168 @@
+"""The command line: ``model-base serve`` and ``model-base inspect``."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from service import __version__
+from service.core.messages import ModelSpec
+from service.core.settings import Settings
+from service.embedded import EMBEDDED_MODEL_NAME, EmbeddedModelMissing, embedded_model_folder
+
+FRAMEWORKS = ("auto", "torch")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+_SERVE = """Serve a model over HTTP: native routes, OpenAI embeddings, Text Embeddings Inference.
+
+Without SOURCE the embedded model all-MiniLM-L6-v2 is served. Every setting can also come from the
+environment (MODEL_BASE_HOST, MODEL_BASE_LIMITS__MAX_INPUTS, ...); an option here wins."""
+_INSPECT = """Print what a model folder holds: architecture, parameters, bytes and dtypes of each
+weight format in it. Reads configuration and file headers, no weights."""
+
+
+class UsageError(Exception):
+    """Raised when the command line asks for what cannot be done; the text says what can."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except (UsageError, EmbeddedModelMissing) as error:
+        sys.stderr.write(f"model-base: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="model-base", description="Serve checkpoints of PyTorch, TensorFlow and Flax."
+    )
+    parser.add_argument("--version", action="version", version=f"model-base {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_serve(commands)
+    _add_inspect(commands)
+    return parser
+
+
+def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    raw = argparse.RawDescriptionHelpFormatter
+    serve = commands.add_parser(
+        "serve", help="serve a model over HTTP", description=_SERVE, formatter_class=raw
+    )
+    serve.set_defaults(run=_serve)
+    serve.add_argument(
+        "source", nargs="?", metavar="SOURCE",
+        help=f"model folder, or hub id owner/name[@revision] (default: {EMBEDDED_MODEL_NAME})",
+    )  # fmt: skip
+    serve.add_argument("--name", help="name it is served under (default: the folder's or id's)")
+    serve.add_argument("--framework", choices=FRAMEWORKS, default="auto", help="default: auto")
+    serve.add_argument(
+        "--dtype", choices=DTYPES, default="auto", help="default: auto, the dtype as stored"
+    )
+    serve.add_argument(
+        "--device",
+        default="auto",
+        help="auto, cpu or cuda:N (default: auto, a GPU if there is one)",
+    )
+    serve.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+    serve.add_argument("--port", type=int, help="port to listen on (default: 8000)")
+    serve.add_argument(
+        "--models", action="append", metavar="FOLDER", type=Path,
+        help="folder from which models may be loaded at run time; may be repeated",
+    )  # fmt: skip
+    serve.add_argument(
+        "--api-key", metavar="KEY",
+        help="key that clients must send; better in MODEL_BASE_AUTH__API_KEYS='[\"KEY\"]', where "
+        "it is not in the process list",
+    )  # fmt: skip
+    serve.add_argument(
+        "--no-auth", action="store_true", help="serve without keys beyond this machine, on purpose"
+    )
+
+
+def _add_inspect(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    inspect = commands.add_parser(
+        "inspect", help="print what a model folder holds", description=_INSPECT
+    )
+    inspect.set_defaults(run=_inspect)
+    inspect.add_argument("path", metavar="PATH", help="model folder")
+
+
+def _serve(options: argparse.Namespace) -> int:
+    settings = _settings(options)
+    spec = _spec(options)
+    from service.app import UnsafeSettings
+    from service.server import serve
+
+    try:
+        return serve(settings, [spec])
+    except UnsafeSettings as error:
+        raise UsageError(str(error)) from error
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    given = {"host": options.host, "port": options.port}
+    overrides: dict[str, object] = {k: v for k, v in given.items() if v is not None}
+    if options.models:
+        overrides["model_folders"] = tuple(folder.resolve() for folder in options.models)
+        if absent := [str(folder) for folder in options.models if not folder.is_dir()]:
+            raise UsageError(f"--models {absent[0]} is not a folder")
+    if options.api_key or options.no_auth:
+        auth = Settings().auth.model_dump()
+        auth["enabled"] = not options.no_auth
+        if options.api_key:
+            auth["api_keys"] = (*auth["api_keys"], options.api_key)
+        overrides["auth"] = auth
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"setting {where}: {first['msg']}, got {first['input']!r}") from error
+
+
+def _spec(options: argparse.Namespace) -> ModelSpec:
+    source, name = options.source, options.name
+    if source is None:
+        source, name = str(embedded_model_folder()), name or EMBEDDED_MODEL_NAME
+    else:
+        source = _checked_source(source)
+        name = name or (Path(source).name if os.path.isabs(source) else source.partition("@")[0])
+    return ModelSpec(
+        name=name, source=source, framework=options.framework, dtype=options.dtype,
+        device=options.device,
+    )  # fmt: skip
+
+
+def _checked_source(source: str) -> str:
+    """An absolute path for a folder; a hub id as it is."""
+    path = Path(source)
+    if path.is_dir():
+        if not (path / "config.json").is_file() and not (path / "modules.json").is_file():
+            raise UsageError(f"{source} has no config.json: it is not a model folder")
+        return str(path.resolve())
+    looks_like_a_path = (
+        path.is_absolute() or source.startswith((".", "~")) or source.count("/") != 1
+    )
+    if path.exists() or looks_like_a_path:
+        raise UsageError(
+            f"{source} is not a folder; accepted: a model folder, or owner/name on the hub"
+        )
+    return source
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from service.inspection import NotAModel, inspect_folder
+
+    try:
+        sys.stdout.write(inspect_folder(Path(options.path)))
+    except NotAModel as error:
+        raise UsageError(str(error)) from error
+    return 0

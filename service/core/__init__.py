@@ -1,0 +1,1 @@
+"""What every layer of the service shares: errors, messages, settings, metrics, log."""

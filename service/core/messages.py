@@ -1,0 +1,192 @@
+"""What protocols and the data plane say to each other, in no protocol's words."""
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class TextInputs:
+    """Texts to be tokenised here, in the client's order."""
+
+    texts: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenInputs:
+    """Token ids the client made itself, special tokens included; one sequence an entry."""
+
+    sequences: Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInputs:
+    """The model's own forward arguments by name, the first axis being the batch."""
+
+    arrays: Mapping[str, Array]
+
+
+Inputs = TextInputs | TokenInputs | TensorInputs
+
+
+@dataclass(frozen=True, slots=True)
+class InferRequest:
+    """One request.
+
+    Attributes:
+        model: name under which the model is served.
+        inputs: texts, token ids or raw tensors.
+        task: what the protocol wants done (huggingface_hub's task names); None means the
+            model's own task.
+        parameters: of the task; a task refuses by name what it does not know.
+        version: None means the one that takes the traffic now.
+        timeout_s: seconds the client gives the request; None means the setting's.
+        protocol: label for metrics.
+    """
+
+    model: str
+    inputs: Inputs
+    task: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    version: str | None = None
+    timeout_s: float | None = None
+    protocol: str = "native"
+
+
+@dataclass(frozen=True, slots=True)
+class InferResponse:
+    """One answer.
+
+    Attributes:
+        outputs: feature-extraction with pooling: float32 array ``[inputs, dims]``; without:
+            a list of arrays ``[tokens, dims]``; raw tensors: a dict of arrays by output name;
+            every other task: a list with one JSON-ready value per input.
+        num_tokens: tokens the model computed on, padding not counted.
+    """
+
+    model: str
+    version: str
+    task: str
+    outputs: Any
+    num_tokens: int
+
+
+class ModelState(enum.StrEnum):
+    """Life of a model version; FAILED can follow any of them."""
+
+    QUEUED = "queued"
+    DOWNLOADING = "downloading"
+    LOADING = "loading"
+    WARMING = "warming"
+    READY = "ready"
+    DRAINING = "draining"
+    UNLOADED = "unloaded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """What is to be served and how.
+
+    Attributes:
+        source: folder inside an allowed model folder, or a hub id ``owner/name[@revision]``.
+        framework: ``auto`` or a stack's name.
+        dtype: ``auto`` (as stored), ``float32``, ``bfloat16`` or ``float16``.
+        device: ``auto``, ``cpu`` or ``cuda:N``.
+    """
+
+    name: str
+    source: str
+    version: str = "1"
+    framework: str = "auto"
+    dtype: str = "auto"
+    device: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a worker knows once its model is loaded.
+
+    Attributes:
+        task: huggingface_hub's task name.
+        max_length: longest sequence the model takes, special tokens included.
+        num_bytes: of parameters and buffers in the memory of the worker.
+        pooling: how token vectors become one vector (``mean``, ``cls``, …); None if they do not.
+    """
+
+    architecture: str
+    framework: str
+    dtype: str
+    device: str
+    task: str
+    num_parameters: int
+    num_bytes: int
+    max_length: int
+    pooling: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """One model version as it stands now. ``facts`` is None until it was loaded once."""
+
+    spec: ModelSpec
+    state: ModelState
+    reason: str = ""
+    facts: ModelFacts | None = None
+    created_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEvent:
+    """One step in a version's life; also sent while bytes arrive.
+
+    Attributes:
+        bytes_done: bytes downloaded or loaded so far in this state.
+        bytes_total: bytes expected in this state; 0 when unknown.
+    """
+
+    name: str
+    version: str
+    state: ModelState
+    bytes_done: int = 0
+    bytes_total: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStats:
+    """Size and cost of a loaded model.
+
+    Attributes:
+        num_parameters: all parameters, shared ones once.
+        num_trainable: those with requires_grad.
+        num_without_embeddings: all but embedding tables.
+        num_bytes_by_dtype: of parameters and buffers.
+        floating_point_ops: 6·N·D of Kaplan et al. 2020 (arXiv:2001.08361), as
+            ``ModuleUtilsMixin.floating_point_ops`` defines it, embeddings excluded.
+        forward_flops: exact count of one forward (multiply and add are two).
+        resident_bytes: resident memory of the worker process.
+    """
+
+    num_parameters: int
+    num_trainable: int
+    num_without_embeddings: int
+    num_bytes_by_dtype: Mapping[str, int]
+    batch_size: int
+    sequence_length: int
+    floating_point_ops: int
+    forward_flops: int
+    resident_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether the service takes traffic, and the models that keep it from doing so."""
+
+    ready: bool
+    waiting_for: Sequence[str] = ()

@@ -1,0 +1,219 @@
+"""The only door from a protocol to the rest of the service."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from typing_extensions import override
+
+from service.core.errors import BadRequest, DeadlineExceeded, ModelNotFound, TooLarge
+from service.core.messages import (
+    InferRequest,
+    InferResponse,
+    Inputs,
+    ModelEvent,
+    ModelInfo,
+    ModelSpec,
+    ModelState,
+    ModelStats,
+    Readiness,
+    TensorInputs,
+    TextInputs,
+)
+from service.core.metrics import Metrics
+from service.core.settings import LimitSettings
+from service.core.work import TensorWork, WorkItem
+from service.repository.repository import Repository
+from service.repository.version import ModelVersion
+
+_CHARS_PER_TOKEN = 3
+
+
+class DataPlane(Protocol):
+    """What a protocol may ask for. Every method raises a ``ServiceError`` when it cannot."""
+
+    async def infer(self, request: InferRequest) -> InferResponse:
+        """Answer one request."""
+
+    def default_model(self) -> str:
+        """Name of the model that protocols without a model field mean: the first one served."""
+
+    def models(self) -> Sequence[ModelInfo]:
+        """Every version known, in the order they came."""
+
+    def model(self, name: str, version: str | None = None) -> ModelInfo:
+        """One version; None means the one that takes the traffic."""
+
+    async def stats(self, name: str, batch_size: int, sequence_length: int) -> ModelStats:
+        """Size and cost of a loaded model for inputs ``[batch_size, sequence_length]``."""
+
+    async def load(self, spec: ModelSpec) -> ModelInfo:
+        """Accept a new model or version; returns at once, with the state QUEUED."""
+
+    async def reload(self, name: str) -> ModelInfo:
+        """Load an unloaded or failed model again; returns at once."""
+
+    async def unload(self, name: str) -> ModelInfo:
+        """Drain and end the worker; the entry stays. Returns at once."""
+
+    async def delete(self, name: str) -> None:
+        """Unload and forget the model."""
+
+    def events(self, name: str | None = None) -> AsyncIterator[ModelEvent]:
+        """The present state of every version (or of one model's), then each change."""
+
+    def readiness(self) -> Readiness:
+        """Whether every model that was asked for at start is ready and none drains."""
+
+
+class LocalDataPlane(DataPlane):
+    """The data plane of this process.
+
+    Args:
+        repository: the models.
+        limits: what one request may ask for.
+        metrics: of the service.
+        required: names of the models without which the service is not ready.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        limits: LimitSettings,
+        metrics: Metrics,
+        required: Sequence[str] = (),
+    ) -> None:
+        self._repository = repository
+        self._limits = limits
+        self._metrics = metrics
+        self._required = tuple(required)
+        self._leaving = False
+
+    @override
+    async def infer(self, request: InferRequest) -> InferResponse:
+        timeout_s = min(request.timeout_s or self._limits.request_timeout_s, 86_400)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._infer(request)
+        except TimeoutError:
+            raise DeadlineExceeded(timeout_s) from None
+
+    async def _infer(self, request: InferRequest) -> InferResponse:
+        version = self._repository.get(request.model, request.version)
+        task, client = version.task, version.client
+        admission = version.admission
+        try:
+            with admission.admit(self._estimate(request.inputs, version)) as ticket:
+                self._show_queue(version)
+                work = await self._prepare(request, version)
+                num_tokens = sum(item.num_tokens for item in work)
+                admission.correct(ticket, num_tokens)
+                results = await client.infer(work)
+        finally:
+            self._show_queue(version)
+        if isinstance(request.inputs, TensorInputs):
+            outputs, name = dict(results[0]), "tensors"
+        else:
+            outputs, name = task.finish(results, work, request.parameters), task.name
+        spec = version.spec
+        return InferResponse(spec.name, spec.version, name, outputs, num_tokens)
+
+    def _estimate(self, inputs: Inputs, version: ModelVersion) -> int:
+        """Tokens to come, known before tokenising: within the limit each text may have."""
+        if isinstance(inputs, TensorInputs):
+            return max((int(a.size) for a in inputs.arrays.values()), default=1)
+        is_text = isinstance(inputs, TextInputs)
+        items: Sequence[Sequence[object]] = inputs.texts if is_text else inputs.sequences  # type: ignore[union-attr]
+        if len(items) > self._limits.max_inputs:
+            raise TooLarge(
+                "inputs in one request", len(items), self._limits.max_inputs, "limits.max_inputs"
+            )
+        longest = version.facts.max_length if version.facts else 512
+        per_token = _CHARS_PER_TOKEN if is_text else 1
+        return sum(min(longest, len(item) // per_token + 2) for item in items)
+
+    async def _prepare(self, request: InferRequest, version: ModelVersion) -> Sequence[WorkItem]:
+        inputs = request.inputs
+        if isinstance(inputs, TensorInputs):
+            if not inputs.arrays:
+                raise BadRequest("no tensors; accepted: the model's forward arguments by name")
+            size = max(int(array.size) for array in inputs.arrays.values())
+            return [TensorWork(inputs.arrays, max(size, 1))]
+        started = time.monotonic()
+        task = version.task
+        if request.task is not None and request.task != task.name:
+            raise BadRequest(f"model {version.spec.name!r} does {task.name}, not {request.task}")
+        work = await asyncio.to_thread(task.prepare, inputs, request.parameters)
+        labels = version.spec.name, version.spec.version
+        self._metrics.tokenize_seconds.labels(*labels).observe(time.monotonic() - started)
+        if not work:
+            raise BadRequest("inputs is empty; accepted: at least one")
+        return work
+
+    def _show_queue(self, version: ModelVersion) -> None:
+        labels = version.spec.name, version.spec.version
+        self._metrics.queued_requests.labels(*labels).set(version.admission.num_requests)
+        self._metrics.queued_tokens.labels(*labels).set(version.admission.num_tokens)
+
+    @override
+    def default_model(self) -> str:
+        versions = self._repository.all()
+        if not versions:
+            raise ModelNotFound("(default)")
+        return versions[0].spec.name
+
+    @override
+    def models(self) -> Sequence[ModelInfo]:
+        return [version.info for version in self._repository.all()]
+
+    @override
+    def model(self, name: str, version: str | None = None) -> ModelInfo:
+        return self._repository.get(name, version).info
+
+    @override
+    async def stats(self, name: str, batch_size: int, sequence_length: int) -> ModelStats:
+        try:
+            async with asyncio.timeout(self._limits.request_timeout_s):
+                client = self._repository.get(name).client
+                return await client.stats(batch_size, sequence_length)
+        except TimeoutError:
+            raise DeadlineExceeded(self._limits.request_timeout_s) from None
+
+    @override
+    async def load(self, spec: ModelSpec) -> ModelInfo:
+        return self._repository.load(spec)
+
+    @override
+    async def reload(self, name: str) -> ModelInfo:
+        return self._repository.reload(name)
+
+    @override
+    async def unload(self, name: str) -> ModelInfo:
+        return self._repository.unload(name)
+
+    @override
+    async def delete(self, name: str) -> None:
+        await self._repository.delete(name)
+
+    @override
+    def events(self, name: str | None = None) -> AsyncIterator[ModelEvent]:
+        return self._repository.events(name)
+
+    @override
+    def readiness(self) -> Readiness:
+        waiting = []
+        for name in self._required:
+            try:
+                state = self._repository.get(name).state
+            except ModelNotFound:
+                continue  # deleted on purpose
+            if state not in (ModelState.READY, ModelState.UNLOADED):
+                waiting.append(f"{name}: {state}")
+        if self._leaving:
+            waiting.append("the service is shutting down")
+        return Readiness(not waiting, tuple(waiting))
+
+    def leave(self) -> None:
+        """Stop being ready; requests that are here are still answered."""
+        self._leaving = True

@@ -1,0 +1,171 @@
+"""The service's own routes on the wire."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from fastapi import Path
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from service.core.messages import ModelState
+from service.protocols.inputs import TEXT_OR_TOKENS, TokenId, expecting
+
+MAX_NAME = 200
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
+# Last parts of paths below /models/{name}: a model so called could not be told from the action.
+RESERVED = ("events", "load", "predict", "stats", "unload")
+
+
+def _check_name(name: str) -> str:
+    if not _NAME.fullmatch(name) or len(name) > MAX_NAME or ".." in name:
+        raise PydanticCustomError(
+            "model_name",
+            "a model's name is 'name' or 'owner/name' of letters, digits, '.', '_' and '-', "
+            "each part starting with a letter or digit, without '..', at most 200 characters",
+        )
+    if name.rpartition("/")[2] in RESERVED:
+        raise PydanticCustomError(
+            "model_name", "a model's name may not end in one of {words}",
+            {"words": ", ".join(RESERVED)},
+        )  # fmt: skip
+    return name
+
+
+def _check_source(source: str) -> str:
+    for bad, why in (("://", "URLs are not loaded"), ("..", "'..' is not followed")):
+        if bad in source:
+            raise PydanticCustomError(
+                "model_source", "{why}; give a folder or a hub id owner/name", {"why": why}
+            )
+    if not source.isprintable():
+        raise PydanticCustomError("model_source", "has a character that cannot be printed")
+    return source
+
+
+def _check_version(version: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", version) or ".." in version:
+        raise PydanticCustomError(
+            "model_version",
+            "a version is 1 to 64 letters, digits, '.', '_' and '-', starting with a letter or "
+            "digit, without '..'",
+        )
+    return version
+
+
+Name = Annotated[str, AfterValidator(_check_name)]
+PathName = Annotated[str, Path(description="Name of a model; may be owner/name."), AfterValidator(
+    _check_name
+)]  # fmt: skip
+TextTokensOrTensors = Annotated[
+    str | list[str] | list[TokenId] | list[list[TokenId]] | dict[str, Any],
+    expecting(f"{TEXT_OR_TOKENS}, or an object of tensors by name"),
+]
+
+
+class LoadBody(BaseModel):
+    """Body of POST /models."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+    name: Name = Field(description="Name under which the model is served.")
+    source: Annotated[str, AfterValidator(_check_source)] = Field(
+        min_length=1, max_length=4096,
+        description="Folder inside an allowed model folder, or a hub id owner/name[@revision].",
+    )  # fmt: skip
+    version: Annotated[str, AfterValidator(_check_version)] = "1"
+    framework: str = Field(
+        "auto", pattern="^[a-z_]{1,32}$", description="auto, or the name of a framework."
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="auto: as stored."
+    )
+    device: str = Field(
+        "auto", pattern="^(auto|cpu|cuda:[0-9]{1,3})$", description="auto, cpu or cuda:N."
+    )
+
+
+class PredictBody(BaseModel):
+    """Body of POST /models/{name}/predict."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+    inputs: TextTokensOrTensors = Field(
+        description="Texts, token ids, or the model's own arguments as nested lists by name."
+    )
+    parameters: dict[str, Any] = Field(
+        default_factory=dict, description="Of the model's task; unknown ones are refused."
+    )
+
+
+class PredictAnswer(BaseModel):
+    """Answer of POST /models/{name}/predict.
+
+    Numbers JSON cannot write are the texts ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``.
+    """
+
+    model: str
+    version: str
+    task: str
+    outputs: Any
+    num_tokens: int
+
+
+class ModelRow(BaseModel):
+    """One model version. What is known only after loading is null before.
+
+    ``created`` is in seconds since 1970; ``source`` is left out if it is an absolute path.
+    """
+
+    name: str
+    version: str
+    task: str | None
+    state: ModelState
+    reason: str
+    framework: str | None
+    architecture: str | None
+    dtype: str | None
+    device: str | None
+    num_parameters: int | None
+    num_bytes: int | None
+    max_length: int | None
+    created: int
+    source: str | None = None
+
+
+class StatsAnswer(BaseModel):
+    """Size and cost of a loaded model."""
+
+    name: str
+    num_parameters: int
+    num_trainable: int
+    num_without_embeddings: int
+    num_bytes_by_dtype: dict[str, int]
+    batch_size: int
+    sequence_length: int
+    floating_point_ops: int = Field(description="6·N·D, embeddings excluded (arXiv:2001.08361).")
+    forward_flops: int = Field(description="Exact count of one forward.")
+    resident_bytes: int = Field(description="Resident memory of the worker process.")
+
+
+class LiveAnswer(BaseModel):
+    """The process answers."""
+
+    live: Literal[True]
+
+
+class ReadyAnswer(BaseModel):
+    """Whether the service takes traffic, and the models it waits for if not."""
+
+    ready: bool
+    waiting_for: list[str]
+
+
+class ErrorBody(BaseModel):
+    """``type`` is one of the service's error kinds, e.g. ``not_found``."""
+
+    type: str
+    message: str
+
+
+class ErrorAnswer(BaseModel):
+    """Body of every failure."""
+
+    error: ErrorBody

@@ -1,0 +1,229 @@
+"""One version of one model: its worker, its task, its state, from queued to unloaded."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_base.errors import ModelBaseError
+from service.channel.messages import BatchDone, Load, Progress, Warming
+from service.core.errors import ModelNotReady, ServiceError
+from service.core.messages import ModelEvent, ModelFacts, ModelInfo, ModelSpec, ModelState
+from service.core.metrics import Metrics
+from service.core.settings import Settings
+from service.engine.admission import Admission
+from service.engine.client import LoadError, WorkerClient
+from service.engine.supervisor import Supervisor, TemplateFailed
+from service.repository.memory import check_fits
+from service.repository.sources import HubFailed, Source, Sources, download
+from service.tasks import build_task
+from service.tasks.base import Task
+from service.tasks.sentence_transformers import read_sentence_transformers
+
+logger = logging.getLogger("service.repository")
+
+_BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_STEADY_S = 60.0
+_REASONS = (ServiceError, ModelBaseError, LoadError, HubFailed, TemplateFailed, ValueError, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What every version needs of the service around it."""
+
+    settings: Settings
+    metrics: Metrics
+    supervisor: Supervisor
+    sources: Sources
+    publish: Callable[[ModelEvent], None]
+
+
+class ModelVersion:
+    """Loads, restarts and unloads one worker; holds what a request needs.
+
+    Args:
+        spec: what is to be served.
+        services: of the process.
+        threads: of the worker.
+    """
+
+    def __init__(self, spec: ModelSpec, services: Services, threads: int) -> None:
+        limits = services.settings.limits
+        self.spec = spec
+        self.state = ModelState.QUEUED
+        self.reason = ""
+        self.facts: ModelFacts | None = None
+        self.created_s = time.time()
+        self.admission = Admission(limits.max_queued_requests, limits.max_queued_tokens)
+        self._changed = asyncio.Event()
+        self._services = services
+        self._threads = threads
+        self._client: WorkerClient | None = None
+        self._task: Task | None = None
+        self._lost = asyncio.Event()
+        self._life: asyncio.Task[None] | None = None
+        self._set(ModelState.QUEUED)
+
+    @property
+    def info(self) -> ModelInfo:
+        """As it stands now."""
+        return ModelInfo(self.spec, self.state, self.reason, self.facts, self.created_s)
+
+    @property
+    def event(self) -> ModelEvent:
+        """The present state as an event."""
+        return ModelEvent(self.spec.name, self.spec.version, self.state, reason=self.reason)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing more will happen by itself."""
+        return self.state in (ModelState.FAILED, ModelState.UNLOADED)
+
+    @property
+    def client(self) -> WorkerClient:
+        """The worker, if it takes requests.
+
+        Raises:
+            ModelNotReady: in every state but READY.
+        """
+        if self.state is not ModelState.READY or self._client is None:
+            raise ModelNotReady(self.spec.name, self.state, self.reason)
+        return self._client
+
+    @property
+    def task(self) -> Task:
+        """What turns inputs into work.
+
+        Raises:
+            ModelNotReady: in every state but READY.
+        """
+        if self.state is not ModelState.READY or self._task is None:
+            raise ModelNotReady(self.spec.name, self.state, self.reason)
+        return self._task
+
+    async def wait_until_ready(self) -> bool:
+        """Wait for READY; False if it fails or is unloaded first."""
+        while self.state is not ModelState.READY and not self.is_settled:
+            await self._changed.wait()
+        return self.state is ModelState.READY
+
+    def start(self) -> None:
+        """Begin to load, in the background."""
+        self._set(ModelState.QUEUED)
+        self._life = asyncio.create_task(self._live(), name=f"life of {self.spec.name}")
+
+    async def _live(self) -> None:
+        """Load; when the worker is lost, load again, each time in a row waiting longer."""
+        failures = 0
+        while True:
+            await asyncio.sleep(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
+            self._lost.clear()
+            try:
+                await self._load()
+            except _REASONS as error:
+                await self._stop_worker(0)
+                self._set(ModelState.FAILED, str(error))
+                logger.warning("model %s cannot be loaded: %s", self.spec.name, error)
+                return
+            started = time.monotonic()
+            await self._lost.wait()
+            failures = 1 if time.monotonic() - started > _STEADY_S else failures + 1
+            self._services.metrics.worker_restarts.labels(*self._labels).inc()
+            self._set(ModelState.LOADING, "the worker ended and is being restarted")
+
+    async def _load(self) -> None:
+        started = time.monotonic()
+        folder = await self._folder(self._services.sources.find(self.spec.source))
+        self._set(ModelState.LOADING)
+        needed = await asyncio.to_thread(check_fits, folder, self.spec.dtype)
+        self._publish(bytes_total=needed)
+        order = await asyncio.to_thread(self._order, folder)
+        framework = "torch" if self.spec.framework == "auto" else self.spec.framework
+        self._client = WorkerClient(
+            self.spec.name, framework, self._services.supervisor, self._note_batch, self._lost.set
+        )
+        facts = await self._client.load(order, self._note_progress)
+        self._task = await asyncio.to_thread(build_task, facts.task, folder, facts)
+        self.facts = facts
+        metrics = self._services.metrics
+        metrics.model_bytes.labels(*self._labels, facts.device).set(facts.num_bytes)
+        metrics.load_seconds.labels(*self._labels).observe(time.monotonic() - started)
+        self._set(ModelState.READY)
+
+    async def _folder(self, source: Source) -> Path:
+        if source.folder is not None:
+            return source.folder
+        self._set(ModelState.DOWNLOADING)
+        return await asyncio.to_thread(download, source)
+
+    def _order(self, folder: Path) -> Load:
+        config = read_sentence_transformers(folder)
+        return Load(
+            folder=str(config.folder if config else folder),
+            dtype=self.spec.dtype,
+            device=self.spec.device,
+            pooling=config.pooling.modes if config else (),
+            threads=self._threads,
+            max_batch_tokens=self._services.settings.batching.max_tokens,
+            max_length=(config.max_length or 0) if config else 0,
+        )
+
+    def _note_progress(self, message: Progress | Warming) -> None:
+        if isinstance(message, Warming):
+            self._set(ModelState.WARMING)
+        else:
+            self._publish(message.bytes_done, message.bytes_total)
+
+    def _note_batch(self, batch: BatchDone) -> None:
+        metrics = self._services.metrics
+        self.admission.note_batch(batch.num_tokens, batch.forward_s)
+        metrics.forward_seconds.labels(*self._labels).observe(batch.forward_s)
+        metrics.batch_size.labels(*self._labels).observe(batch.num_sequences)
+        metrics.batch_tokens.labels(*self._labels).observe(batch.num_tokens)
+        metrics.tokens.labels(*self._labels).inc(batch.num_tokens)
+        metrics.worker_resident.labels(*self._labels).set(batch.resident_bytes)
+        for waited in batch.waited_s:
+            metrics.queue_seconds.labels(*self._labels).observe(waited)
+
+    async def unload(self, grace_s: float) -> None:
+        """Take no more requests, finish those there are, end the worker."""
+        if self.state is ModelState.READY:
+            self._set(ModelState.DRAINING)
+        if self._life is not None:
+            self._life.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._life
+        await self._stop_worker(grace_s)
+        self._set(ModelState.UNLOADED)
+
+    async def _stop_worker(self, grace_s: float) -> None:
+        if self._client is not None:
+            await self._client.stop(grace_s)
+        self._client = self._task = None
+
+    def _set(self, state: ModelState, reason: str = "") -> None:
+        self.state, self.reason = state, reason
+        self._changed.set()
+        self._changed = asyncio.Event()
+        gauge = self._services.metrics.model_state
+        for each in ModelState:
+            gauge.labels(*self._labels, each).set(each is state)
+        self._publish()
+
+    def _publish(self, bytes_done: int = 0, bytes_total: int = 0) -> None:
+        self._services.publish(
+            ModelEvent(
+                self.spec.name, self.spec.version, self.state, bytes_done, bytes_total, self.reason
+            )
+        )
+
+    @property
+    def _labels(self) -> tuple[str, str]:
+        return self.spec.name, self.spec.version
+
+    def forget(self) -> None:
+        """Take this version's series out of the metrics."""
+        self._services.metrics.forget(*self._labels)

@@ -1,0 +1,174 @@
+"""Runs the service in this process: sockets, signals, and what the terminal shows."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+import uvicorn
+from tqdm import tqdm
+from typing_extensions import override
+
+from service.app import Service, create_service
+from service.core.log import configure_log
+from service.core.messages import ModelEvent, ModelSpec, ModelState
+from service.core.settings import Settings
+
+_BACKLOG = 4096
+_STEPS = {
+    ModelState.DOWNLOADING: "downloading",
+    ModelState.LOADING: "loading",
+    ModelState.WARMING: "warming up",
+}
+
+
+class PortTaken(OSError):
+    """Raised when the address cannot be listened on; the text says what to do."""
+
+
+def serve(settings: Settings, models: Sequence[ModelSpec]) -> int:
+    """Serve until a signal ends it; returns the exit status.
+
+    Raises:
+        UnsafeSettings: it would listen beyond this machine without a key.
+    """
+    service = create_service(settings, models)
+    try:
+        listener = listen(settings.host, settings.port)
+    except OSError as error:
+        sys.stderr.write(f"model-base: {error}\n")
+        return 2
+    configure_log(settings.log_level)
+    with listener:
+        return asyncio.run(_run(service, settings, listener, models))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        PortTaken: the port is in use.
+        OSError: the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(_BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise PortTaken(
+            f"cannot listen on {host}:{port} ({error.strerror}): give another with --port"
+        ) from error
+    return sock
+
+
+async def _run(
+    service: Service, settings: Settings, listener: socket.socket, models: Sequence[ModelSpec]
+) -> int:
+    server = _Server(service, settings)
+    host, port = listener.getsockname()[:2]
+    console = Console(service, f"http://{f'[{host}]' if ':' in host else host}:{port}", models)
+    watch = asyncio.create_task(console.watch(server.leave))
+    await server.serve(sockets=[listener])
+    watch.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await watch
+    return 1 if console.failed else 0
+
+
+class _Server(uvicorn.Server):
+    """uvicorn with our way of leaving: not ready, streams end, requests finish, exit 0."""
+
+    def __init__(self, service: Service, settings: Settings) -> None:
+        config = uvicorn.Config(
+            service.app,
+            log_config=None,
+            access_log=False,
+            lifespan="on",
+            server_header=False,
+            timeout_graceful_shutdown=int(settings.worker.grace_s) + 1,
+        )
+        super().__init__(config)
+        self._service = service
+
+    @override
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for sig in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(sig, self.leave)
+        yield
+
+    def leave(self) -> None:
+        """Begin to shut down; called again, do not wait for requests."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+        self._service.dataplane.leave()
+        self._service.events.close()
+
+
+class Console:
+    """Tells on standard error how loading goes: a bar on a terminal, plain lines elsewhere."""
+
+    def __init__(self, service: Service, address: str, models: Sequence[ModelSpec]) -> None:
+        self._service = service
+        self._address = address
+        self._names = {spec.name for spec in models}
+        self._bar: tqdm[None] | None = None
+        self._told: tuple[str, ModelState] | None = None
+        self.failed = False
+
+    async def watch(self, leave: Callable[[], None]) -> None:
+        """Follow the events until told to stop; a model of the command line that fails ends all."""
+        waiting = set(self._names)
+        async for event in self._service.dataplane.events():
+            self._show(event)
+            if event.name not in waiting:
+                continue
+            if event.state is ModelState.READY:
+                waiting.discard(event.name)
+                self._greet(event.name)
+            elif event.state is ModelState.FAILED:
+                self.failed = True
+                leave()
+                return
+
+    def _show(self, event: ModelEvent) -> None:
+        if (event.name, event.state) != self._told:
+            self._told = event.name, event.state
+            self._end_bar()
+            if step := _STEPS.get(event.state):
+                self._say(f"{event.name}: {step}" + (f" ({event.reason})" if event.reason else ""))
+            elif event.state is ModelState.FAILED:
+                self._say(f"{event.name}: failed: {event.reason}")
+        if event.bytes_total and sys.stderr.isatty():
+            self._draw(event)
+
+    def _draw(self, event: ModelEvent) -> None:
+        if self._bar is None:
+            self._bar = tqdm(
+                total=event.bytes_total, unit="B", unit_scale=True, desc=event.name, leave=False
+            )
+        self._bar.total = event.bytes_total
+        self._bar.update(event.bytes_done - self._bar.n)
+
+    def _end_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _greet(self, name: str) -> None:
+        body = '{"inputs": "Hello, world!"}'
+        self._say(
+            f"{name}: ready on {self._address} (docs: {self._address}/docs)\n\n"
+            f"  curl {self._address}/models/{name}/predict "
+            f"-H 'Content-Type: application/json' -d '{body}'\n"
+        )
+
+    def _say(self, text: str) -> None:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()

@@ -1,0 +1,69 @@
+"""Which sequences go into the next forward. Pure bookkeeping: no clock, no sockets, no arrays.
+
+Requests take turns, one sequence each, until the budget of tokens is full: a request of one short
+text does not wait for one of thousands, and no length is preferred, since packed sequences cost
+no padding. When nothing waits, a sequence that comes in is computed at once.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from service.core.work import TensorWork, WorkItem
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """One sequence of one request, on its way through a forward."""
+
+    request_id: int
+    index: int
+    admitted_s: float
+    work: WorkItem
+
+
+class Batcher:
+    """A queue of requests, from which batches are taken.
+
+    Args:
+        max_tokens: budget of a batch; a single longer sequence still goes, alone.
+    """
+
+    def __init__(self, max_tokens: int) -> None:
+        self._max_tokens = max_tokens
+        self._requests: OrderedDict[int, deque[Ticket]] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Requests that still have sequences waiting."""
+        return len(self._requests)
+
+    def add(self, request_id: int, admitted_s: float, work: Sequence[WorkItem]) -> None:
+        """Queue a request behind the others."""
+        self._requests[request_id] = deque(
+            Ticket(request_id, index, admitted_s, item) for index, item in enumerate(work)
+        )
+
+    def cancel(self, request_id: int) -> None:
+        """Forget what is left of a request; one already answered is no error."""
+        self._requests.pop(request_id, None)
+
+    def next_batch(self) -> list[Ticket]:
+        """Take the next batch; empty if nothing waits. Raw tensors go alone."""
+        batch: list[Ticket] = []
+        budget = self._max_tokens
+        while self._requests:
+            request_id, tickets = next(iter(self._requests.items()))
+            ticket = tickets[0]
+            alone = isinstance(ticket.work, TensorWork)
+            if batch and (alone or ticket.work.num_tokens > budget):
+                break
+            tickets.popleft()
+            batch.append(ticket)
+            budget -= ticket.work.num_tokens
+            if tickets:
+                self._requests.move_to_end(request_id)
+            else:
+                del self._requests[request_id]
+            if alone:
+                break
+        return batch

@@ -1,0 +1,163 @@
+"""A worker: loads one model, then computes batches until it is told to stop.
+
+One thread. Between two forwards it takes in all messages that have come, so a cancelled request
+leaves the queue within one forward; when nothing is queued it sleeps in ``receive``.
+"""
+
+import importlib
+import logging
+import signal
+import socket
+import time
+from collections.abc import Sequence
+
+import psutil
+
+from model_base.errors import ModelBaseError
+from service.channel import messages as msg
+from service.channel.frames import BlockingChannel, ChannelClosed
+from service.core.messages import Array
+from service.core.work import WorkResult
+from service.worker.batcher import Batcher, Ticket
+from service.worker.runners.base import InputRejected, Runner
+
+logger = logging.getLogger("service.worker")
+
+_PROGRESS_EVERY_S = 0.1
+_MAX_REASON = 500
+
+
+def run_worker(framework: str, sock: socket.socket) -> None:
+    """Serve one channel until Stop, or until the API process is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    channel: BlockingChannel[msg.ToWorker] = BlockingChannel(sock, msg.ToWorker)  # type: ignore[arg-type]
+    try:
+        frame = channel.receive(wait=True)
+        assert frame is not None
+        order = frame[0]
+        assert isinstance(order, msg.Load)
+        runner = _load(framework, order, channel)
+        if runner is not None:
+            Worker(runner, channel, order.max_batch_tokens).run()
+    except ChannelClosed:
+        return
+
+
+def _load(framework: str, order: msg.Load, channel: BlockingChannel[msg.ToWorker]) -> Runner | None:
+    """Load and warm up, reporting each step; None, with the reason reported, if it fails."""
+    kind: type[Runner] = importlib.import_module(f"service.worker.runners.{framework}").RUNNER
+    last = 0.0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if done == total or now - last > _PROGRESS_EVERY_S:
+            last = now
+            channel.send(msg.Progress(done, total))
+
+    try:
+        runner = kind.load(order, progress)
+        channel.send(msg.Warming())
+        runner.warm_up()
+    except ChannelClosed:
+        raise
+    except Exception as error:  # the worker's edge: every failure becomes the reason of FAILED
+        logger.warning("loading failed", exc_info=True)
+        channel.send(msg.LoadFailed(_reason(error)))
+        return None
+    channel.send(msg.Ready(runner.facts))
+    return runner
+
+
+def _reason(error: Exception) -> str:
+    """One line: our own errors speak for themselves, others are named."""
+    text = (str(error).splitlines() or [""])[0][:_MAX_REASON]
+    return text if isinstance(error, ModelBaseError) else f"{type(error).__name__}: {text}"
+
+
+class Worker:
+    """The loop of a loaded model."""
+
+    def __init__(
+        self, runner: Runner, channel: BlockingChannel[msg.ToWorker], max_tokens: int
+    ) -> None:
+        self._runner = runner
+        self._channel = channel
+        self._batcher = Batcher(max_tokens)
+        self._stopping = False
+        self._process = psutil.Process()
+
+    def run(self) -> None:
+        """Until Stop was received and the queue is empty."""
+        while not (self._stopping and not len(self._batcher)):
+            self._take_in()
+            if batch := self._batcher.next_batch():
+                self._compute(batch)
+
+    def _take_in(self) -> None:
+        """Every message that has come; waits for one if there is nothing to compute."""
+        while True:
+            idle = not len(self._batcher) and not self._stopping
+            frame = self._channel.receive(wait=idle)
+            if frame is None:
+                return
+            self._obey(*frame)
+
+    def _obey(self, message: msg.ToWorker, block: memoryview) -> None:
+        match message:
+            case msg.Submit():
+                work = msg.unpack_work(message, block)
+                self._batcher.add(message.id, message.admitted_s, work)
+            case msg.Cancel():
+                self._batcher.cancel(message.id)
+            case msg.AskStats():
+                self._report_stats(message)
+            case msg.Stop():
+                self._stopping = True
+
+    def _report_stats(self, message: msg.AskStats) -> None:
+        try:
+            stats = self._runner.stats(message.batch_size, message.sequence_length)
+        except Exception as error:  # the worker's edge
+            self._fail(message.id, error)
+        else:
+            self._channel.send(msg.StatsReply(message.id, stats))
+
+    def _compute(self, batch: Sequence[Ticket]) -> None:
+        started = time.monotonic()
+        try:
+            results = self._runner.run([ticket.work for ticket in batch])
+        except Exception as error:  # the worker's edge: one bad batch must not end the worker
+            for request_id in {ticket.request_id for ticket in batch}:
+                self._batcher.cancel(request_id)
+                self._fail(request_id, error)
+            return
+        ended = time.monotonic()
+        self._answer(batch, results)
+        self._channel.send(
+            msg.BatchDone(
+                num_sequences=len(batch),
+                num_tokens=sum(ticket.work.num_tokens for ticket in batch),
+                forward_s=ended - started,
+                waited_s=tuple(started - ticket.admitted_s for ticket in batch),
+                resident_bytes=self._process.memory_info().rss,
+            )
+        )
+
+    def _answer(self, batch: Sequence[Ticket], results: Sequence[WorkResult]) -> None:
+        """One message for each request that has sequences in the batch."""
+        by_request: dict[int, tuple[list[int], list[dict[str, Array]]]] = {}
+        for ticket, result in zip(batch, results, strict=True):
+            indices, arrays = by_request.setdefault(ticket.request_id, ([], []))
+            indices.append(ticket.index)
+            arrays.append(dict(result))
+        for request_id, (indices, arrays) in by_request.items():
+            self._channel.send(*msg.pack_results(request_id, indices, arrays))
+
+    def _fail(self, request_id: int, error: Exception) -> None:
+        is_input = isinstance(error, InputRejected)
+        if not is_input:
+            logger.error("request %d failed", request_id, exc_info=error)
+        message = str(error) if is_input else "the model failed on this input"
+        self._channel.send(msg.Failed(request_id, message, is_input))

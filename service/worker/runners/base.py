@@ -1,0 +1,41 @@
+"""The interface of a runner: a loaded model that computes batches."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from service.channel.messages import Load
+from service.core.messages import ModelFacts, ModelStats
+from service.core.work import WorkItem, WorkResult
+
+
+class InputRejected(ValueError):
+    """Raised when the input itself is wrong; the message may be shown to the client."""
+
+
+class Runner(Protocol):
+    """One model in one framework. Used by one thread."""
+
+    @classmethod
+    def load(cls, order: Load, progress: Callable[[int, int], None]) -> "Runner":
+        """Load the model that ``order`` describes, telling bytes done and expected.
+
+        Raises:
+            Exception: whatever went wrong; its text is the reason that the operator reads.
+        """
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What the model is."""
+
+    def warm_up(self) -> None:
+        """Run real forwards of the shapes that will come, and pick the fastest ways."""
+
+    def run(self, batch: Sequence[WorkItem]) -> Sequence[WorkResult]:
+        """Compute a batch: several sequences, or one raw-tensor item.
+
+        Raises:
+            InputRejected: the arguments do not fit the model.
+        """
+
+    def stats(self, batch_size: int, sequence_length: int) -> ModelStats:
+        """Size and cost; ``resident_bytes`` of this process."""

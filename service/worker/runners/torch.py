@@ -1,0 +1,230 @@
+"""The PyTorch runner: packed batches of sequences, raw tensors as they are.
+
+Shape letters: T tokens of all sequences, B sequences, H hidden.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from model_base.auto import TASKS, AutoConfig, model_class, stored_head
+from model_base.checkpoints.torch_bin import numpy_dtype, to_numpy
+from model_base.hub.files import Folder
+from model_base.loading.resolve import KINDS, resolve_any
+from model_base.torch.attention import PackedLayout
+from service.channel.messages import Load
+from service.core.messages import Array, ModelFacts, ModelStats
+from service.core.work import SequenceWork, TensorWork, Want, WorkItem, WorkResult
+from service.worker.runners.base import InputRejected, Runner
+from service.worker.runners.linear import speed_up_linears
+from service.worker.runners.pooling import pool
+
+_WARM_LENGTHS = ((8,), (64,) * 4, (128,) * 4)
+
+
+class TorchRunner(Runner):
+    """One model, in eval mode, on one device."""
+
+    def __init__(self, model: Any, order: Load, head: str, device: torch.device) -> None:
+        self._model = model
+        self._order = order
+        self._head = head
+        self._device = device
+        self._arguments = frozenset(inspect.signature(model.forward).parameters) - {"layout"}
+        self._num_parameters = model.num_parameters()
+        self._num_trainable = model.num_parameters(only_trainable=True)
+        self._num_without_embeddings = model.num_parameters(exclude_embeddings=True)
+        self._num_bytes_by_dtype = _bytes_by_dtype(model)  # before layers are repacked
+
+    @classmethod
+    @override
+    def load(cls, order: Load, progress: Callable[[int, int], None]) -> Self:
+        torch.set_num_threads(order.threads)
+        device = _device(order.device)
+        files = Folder(Path(order.folder))
+        config = AutoConfig.from_pretrained(order.folder)
+        head = "AutoModel" if order.pooling else stored_head(config)
+        flag = next(k.flag for k in KINDS if k.format is resolve_any(files).format)
+        model = model_class(type(config).heads[head], config).from_pretrained(
+            order.folder,
+            config=config,
+            torch_dtype=order.dtype,
+            _progress=progress,
+            _device=device,
+            **({flag: True} if flag else {}),
+        )
+        return cls(model, order, head, device)
+
+    @property
+    @override
+    def facts(self) -> ModelFacts:
+        config = self._model.config
+        return ModelFacts(
+            architecture=type(self._model).__name__,
+            framework="torch",
+            dtype=str(self._model.dtype).removeprefix("torch."),
+            device=str(self._device),
+            task=TASKS[self._head],
+            num_parameters=self._num_parameters,
+            num_bytes=sum(self._num_bytes_by_dtype.values()),
+            max_length=min(config.max_position_embeddings, self._order.max_length or 2**31),
+            pooling="+".join(self._order.pooling) or None,
+        )
+
+    @override
+    def warm_up(self) -> None:
+        want = Want.EMBEDDING if self._order.pooling else Want.HIDDEN
+        limit = int(self._model.config.max_position_embeddings)
+        for lengths in _WARM_LENGTHS:
+            ids = [np.zeros(min(length, limit), np.int32) for length in lengths]
+            self.run([SequenceWork(i, want) for i in ids])
+        speed_up_linears(self._model, self._order.max_batch_tokens)
+
+    @override
+    def run(self, batch: Sequence[WorkItem]) -> Sequence[WorkResult]:
+        with torch.inference_mode():
+            if isinstance(batch[0], TensorWork):
+                return [self._run_tensors(batch[0].arrays)]
+            return self._run_packed([item for item in batch if isinstance(item, SequenceWork)])
+
+    def _run_packed(self, batch: Sequence[SequenceWork]) -> Sequence[WorkResult]:
+        lengths = [item.num_tokens for item in batch]
+        ids_T = self._tensor(np.concatenate([item.input_ids for item in batch]))
+        types = None
+        if any(item.token_type_ids is not None for item in batch):
+            types = self._tensor(np.concatenate([
+                np.zeros(item.num_tokens, np.int32) if item.token_type_ids is None
+                else item.token_type_ids
+                for item in batch
+            ]))  # fmt: skip
+        layout = PackedLayout(lengths, causal=self._model.config.is_decoder, device=self._device)
+        is_trunk = all(item.want is not Want.LOGITS for item in batch)
+        model = self._model.base_model if is_trunk else self._model
+        output = model(input_ids=ids_T, token_type_ids=types, layout=layout, return_dict=True)
+        if not is_trunk:
+            return _split(output, lengths)
+        hidden_TH = output.last_hidden_state
+        if batch[0].want is Want.EMBEDDING:
+            vectors = pool(hidden_TH, lengths, self._order.pooling).cpu().numpy()
+            return [{"embedding": vector} for vector in vectors]
+        states = hidden_TH.float().cpu().split(lengths)
+        return [{"last_hidden_state": state.numpy()} for state in states]
+
+    def _tensor(self, ids: Array) -> Tensor:
+        return torch.from_numpy(ids.astype(np.int64)).to(self._device)
+
+    def _run_tensors(self, arrays: Mapping[str, Array]) -> WorkResult:
+        self._check(arrays)
+        inputs = {name: self._input(array) for name, array in arrays.items()}
+        try:
+            output = self._model(**inputs, return_dict=True)
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            shapes = ", ".join(f"{name} {list(a.shape)}" for name, a in arrays.items())
+            raise InputRejected(
+                f"the tensors do not fit the model or each other: {shapes}"
+            ) from error
+        return {
+            name: to_numpy(_plain(value).cpu())
+            for name, value in output.items()
+            if isinstance(value, Tensor)
+        }
+
+    def _check(self, arrays: Mapping[str, Array]) -> None:
+        if unknown := sorted(set(arrays) - self._arguments):
+            raise InputRejected(
+                f"unknown input {unknown[0]!r}; accepted: {', '.join(sorted(self._arguments))}"
+            )
+        config = self._model.config
+        limits = {
+            "input_ids": config.vocab_size,
+            "token_type_ids": getattr(config, "type_vocab_size", 1),
+            "position_ids": config.max_position_embeddings,
+        }
+        for name, limit in limits.items():
+            array = arrays.get(name)
+            if array is not None and array.size and not 0 <= array.min() <= array.max() < limit:
+                raise InputRejected(
+                    f"{name} has values from {array.min()} to {array.max()}; accepted: 0 to "
+                    f"{limit - 1}"
+                )
+            if (
+                array is not None
+                and array.ndim
+                and array.shape[-1] > config.max_position_embeddings
+            ):
+                raise InputRejected(
+                    f"{name} has {array.shape[-1]} tokens in a row; accepted: up to "
+                    f"{config.max_position_embeddings}"
+                )
+
+    def _input(self, array: Array) -> Tensor:
+        tensor = torch.from_numpy(np.array(array)).to(self._device)
+        return tensor.to(self._model.dtype) if tensor.is_floating_point() else tensor
+
+    @override
+    def stats(self, batch_size: int, sequence_length: int) -> ModelStats:
+        model = self._model
+        limit = int(model.config.max_position_embeddings)
+        if sequence_length > limit:
+            raise InputRejected(
+                f"sequence_length is {sequence_length}; accepted: 1 to {limit}, the positions "
+                "that the model has"
+            )
+        parameters = self._num_without_embeddings
+        return ModelStats(
+            num_parameters=self._num_parameters,
+            num_trainable=self._num_trainable,
+            num_without_embeddings=parameters,
+            num_bytes_by_dtype=self._num_bytes_by_dtype,
+            batch_size=batch_size,
+            sequence_length=sequence_length,
+            floating_point_ops=6 * batch_size * sequence_length * parameters,
+            forward_flops=model.forward_flops(batch_size, sequence_length),
+            resident_bytes=psutil.Process().memory_info().rss,
+        )
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device is {name!r}, but torch finds no GPU here; accepted: cpu")
+    return device
+
+
+def _bytes_by_dtype(model: torch.nn.Module) -> dict[str, int]:
+    """Bytes of parameters and buffers, shared ones once."""
+    tensors = {id(t): t for t in (*model.parameters(), *model.buffers())}
+    sizes: dict[str, int] = {}
+    for tensor in tensors.values():
+        name = numpy_dtype(tensor.dtype).name
+        sizes[name] = sizes.get(name, 0) + tensor.numel() * tensor.element_size()
+    return sizes
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """float32 for the half types: clients have no name for bfloat16."""
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _split(output: Any, lengths: Sequence[int]) -> list[dict[str, Array]]:
+    """A head's packed output, one mapping a sequence."""
+    results: list[dict[str, Array]] = [{} for _ in lengths]
+    for name, value in output.items():
+        if not isinstance(value, Tensor):
+            continue
+        sizes = [1] * len(lengths) if name in output.per_sequence else list(lengths)
+        for result, part in zip(results, value.float().cpu().split(sizes), strict=True):
+            result[name] = part[0].numpy() if name in output.per_sequence else part.numpy()
+    return results
+
+
+RUNNER = TorchRunner
