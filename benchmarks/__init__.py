@@ -1,0 +1,1 @@
+"""One file per claim about speed or memory; see docs/performance.md."""

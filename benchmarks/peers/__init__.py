@@ -1,0 +1,1 @@
+"""Servers to compare with, run by interpreters of environments of their own."""
