@@ -51,6 +51,7 @@ def create_service(settings: Settings, models: Sequence[ModelSpec] = ()) -> Serv
 
     Raises:
         UnsafeSettings: it would listen beyond this machine without a key.
+        BadRequest: a model's name or source is refused.
     """
     check_exposure(settings)
     metrics, events, supervisor = Metrics(), Events(), Supervisor()
@@ -58,6 +59,8 @@ def create_service(settings: Settings, models: Sequence[ModelSpec] = ()) -> Serv
     sources = Sources(settings.model_folders, chosen, settings.hub)
     services = Services(settings, metrics, supervisor, sources, events.publish)
     repository = Repository(services, events)
+    for spec in models:
+        repository.check(spec)
     required = [spec.name for spec in models]
     dataplane = LocalDataPlane(repository, settings.limits, metrics, required)
 

@@ -5,16 +5,17 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import SettingsError
 
 from service import __version__
+from service.core.errors import BadRequest
 from service.core.messages import ModelSpec
-from service.core.settings import Settings
+from service.core.names import DTYPES, FRAMEWORKS, device_problem, name_problem
+from service.core.settings import AuthSettings, Settings
 from service.embedded import EMBEDDED_MODEL_NAME, EmbeddedModelMissing, embedded_model_folder
-
-FRAMEWORKS = ("auto", "torch")
-DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 _SERVE = """Serve a model over HTTP: native routes, OpenAI embeddings, Text Embeddings Inference.
 
@@ -103,29 +104,43 @@ def _serve(options: argparse.Namespace) -> int:
 
     try:
         return serve(settings, [spec])
-    except UnsafeSettings as error:
+    except (UnsafeSettings, BadRequest) as error:
         raise UsageError(str(error)) from error
 
 
 def _settings(options: argparse.Namespace) -> Settings:
     given = {"host": options.host, "port": options.port}
-    overrides: dict[str, object] = {k: v for k, v in given.items() if v is not None}
+    overrides: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
     if options.models:
         overrides["model_folders"] = tuple(folder.resolve() for folder in options.models)
         if absent := [str(folder) for folder in options.models if not folder.is_dir()]:
             raise UsageError(f"--models {absent[0]} is not a folder")
-    if options.api_key or options.no_auth:
-        auth = Settings().auth.model_dump()
-        auth["enabled"] = not options.no_auth
-        if options.api_key:
-            auth["api_keys"] = (*auth["api_keys"], options.api_key)
-        overrides["auth"] = auth
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]
+        if options.api_key is not None or options.no_auth:
+            overrides["auth"] = _auth(options, Settings().auth)
+        return Settings(**overrides)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"setting {where}: {first['msg']}, got {first['input']!r}") from error
+        raise UsageError(_explain(error)) from error
+    except SettingsError as error:
+        raise UsageError(f'{error}: expected JSON, a list being written ["a", "b"]') from error
+
+
+def _auth(options: argparse.Namespace, auth: AuthSettings) -> AuthSettings:
+    """The environment's keys, and the option's."""
+    changes: dict[str, Any] = {"enabled": not options.no_auth}
+    if options.api_key is not None:
+        if not options.api_key:
+            raise UsageError("--api-key is empty")
+        changes["api_keys"] = (*auth.api_keys, SecretStr(options.api_key))
+    return auth.model_copy(update=changes)
+
+
+def _explain(error: ValidationError) -> str:
+    """The first thing wrong; values of auth are never repeated, they may be keys."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    seen = "" if first["loc"][:1] == ("auth",) else f", got {first['input']!r}"
+    return f"setting {where}: {first['msg']}{seen}"
 
 
 def _spec(options: argparse.Namespace) -> ModelSpec:
@@ -135,6 +150,11 @@ def _spec(options: argparse.Namespace) -> ModelSpec:
     else:
         source = _checked_source(source)
         name = name or (Path(source).name if os.path.isabs(source) else source.partition("@")[0])
+    if problem := name_problem(name):
+        hint = "" if options.name else "; give another with --name"
+        raise UsageError(f"{name!r} cannot be its name: {problem}{hint}")
+    if problem := device_problem(options.device):
+        raise UsageError(f"--{problem}")
     return ModelSpec(
         name=name, source=source, framework=options.framework, dtype=options.dtype,
         device=options.device,

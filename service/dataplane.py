@@ -1,6 +1,7 @@
 """The only door from a protocol to the rest of the service."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
@@ -122,24 +123,27 @@ class LocalDataPlane(DataPlane):
     def _estimate(self, inputs: Inputs, version: ModelVersion) -> int:
         """Tokens to come, known before tokenising: within the limit each text may have."""
         if isinstance(inputs, TensorInputs):
-            return max((int(a.size) for a in inputs.arrays.values()), default=1)
+            rows = max((a.shape[0] for a in inputs.arrays.values() if a.ndim), default=0)
+            self._check_count(rows)
+            return _num_tokens(inputs)
         is_text = isinstance(inputs, TextInputs)
         items: Sequence[Sequence[object]] = inputs.texts if is_text else inputs.sequences  # type: ignore[union-attr]
-        if len(items) > self._limits.max_inputs:
-            raise TooLarge(
-                "inputs in one request", len(items), self._limits.max_inputs, "limits.max_inputs"
-            )
+        self._check_count(len(items))
         longest = version.facts.max_length if version.facts else 512
         per_token = _CHARS_PER_TOKEN if is_text else 1
         return sum(min(longest, len(item) // per_token + 2) for item in items)
+
+    def _check_count(self, count: int) -> None:
+        limit = self._limits.max_inputs
+        if count > limit:
+            raise TooLarge("inputs in one request", count, limit, "limits.max_inputs")
 
     async def _prepare(self, request: InferRequest, version: ModelVersion) -> Sequence[WorkItem]:
         inputs = request.inputs
         if isinstance(inputs, TensorInputs):
             if not inputs.arrays:
                 raise BadRequest("no tensors; accepted: the model's forward arguments by name")
-            size = max(int(array.size) for array in inputs.arrays.values())
-            return [TensorWork(inputs.arrays, max(size, 1))]
+            return [TensorWork(inputs.arrays, _num_tokens(inputs))]
         started = time.monotonic()
         task = version.task
         if request.task is not None and request.task != task.name:
@@ -217,3 +221,8 @@ class LocalDataPlane(DataPlane):
     def leave(self) -> None:
         """Stop being ready; requests that are here are still answered."""
         self._leaving = True
+
+
+def _num_tokens(inputs: TensorInputs) -> int:
+    """Tokens of raw tensors ``[batch, length, ...]``, whatever more axes there are."""
+    return max((math.prod(array.shape[:2]) for array in inputs.arrays.values()), default=1) or 1

@@ -2,12 +2,16 @@
 
 import asyncio
 import contextlib
+import os
+import errno
 import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import NoReturn
 
 import uvicorn
+import uvloop
 from tqdm import tqdm
 from typing_extensions import override
 
@@ -24,8 +28,14 @@ _STEPS = {
 }
 
 
-class PortTaken(OSError):
+class CannotListen(OSError):
     """Raised when the address cannot be listened on; the text says what to do."""
+
+
+_WAYS_OUT = {
+    errno.EADDRINUSE: "give another with --port",
+    errno.EACCES: "give one above 1023 with --port",
+}
 
 
 def serve(settings: Settings, models: Sequence[ModelSpec]) -> int:
@@ -33,35 +43,37 @@ def serve(settings: Settings, models: Sequence[ModelSpec]) -> int:
 
     Raises:
         UnsafeSettings: it would listen beyond this machine without a key.
+        BadRequest: a model cannot be served as asked for.
     """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its processors are the workers'
     service = create_service(settings, models)
     try:
         listener = listen(settings.host, settings.port)
-    except OSError as error:
+    except CannotListen as error:
         sys.stderr.write(f"model-base: {error}\n")
         return 2
     configure_log(settings.log_level)
     with listener:
-        return asyncio.run(_run(service, settings, listener, models))
+        return uvloop.run(_run(service, settings, listener, models))
 
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket.
 
     Raises:
-        PortTaken: the port is in use.
-        OSError: the address is not this machine's.
+        CannotListen: the port is in use, or the address is not this machine's.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family)
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # else no TCP_NODELAY
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))
         sock.listen(_BACKLOG)
     except OSError as error:
         sock.close()
-        raise PortTaken(
-            f"cannot listen on {host}:{port} ({error.strerror}): give another with --port"
+        way_out = _WAYS_OUT.get(error.errno or 0, "give an address of this machine with --host")
+        raise CannotListen(
+            f"cannot listen on {host}:{port} ({error.strerror}): {way_out}"
         ) from error
     return sock
 
@@ -77,7 +89,7 @@ async def _run(
     watch.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await watch
-    return 1 if console.failed else 0
+    return 1 if console.failed or not server.started else 0
 
 
 class _Server(uvicorn.Server):
@@ -118,24 +130,26 @@ class Console:
         self._service = service
         self._address = address
         self._names = {spec.name for spec in models}
-        self._bar: tqdm[None] | None = None
+        self._bar: tqdm[NoReturn] | None = None
         self._told: tuple[str, ModelState] | None = None
         self.failed = False
 
     async def watch(self, leave: Callable[[], None]) -> None:
         """Follow the events until told to stop; a model of the command line that fails ends all."""
+        self._say(f"listening on {self._address}")
         waiting = set(self._names)
-        async for event in self._service.dataplane.events():
-            self._show(event)
-            if event.name not in waiting:
-                continue
-            if event.state is ModelState.READY:
-                waiting.discard(event.name)
-                self._greet(event.name)
-            elif event.state is ModelState.FAILED:
-                self.failed = True
-                leave()
-                return
+        try:
+            async for event in self._service.dataplane.events():
+                self._show(event)
+                if event.name in waiting and event.state is ModelState.READY:
+                    waiting.discard(event.name)
+                    self._greet(event.name)
+                elif event.name in waiting and event.state is ModelState.FAILED:
+                    self.failed = True
+                    leave()
+                    return
+        finally:
+            self._end_bar()
 
     def _show(self, event: ModelEvent) -> None:
         if (event.name, event.state) != self._told:
@@ -149,12 +163,11 @@ class Console:
             self._draw(event)
 
     def _draw(self, event: ModelEvent) -> None:
-        if self._bar is None:
-            self._bar = tqdm(
-                total=event.bytes_total, unit="B", unit_scale=True, desc=event.name, leave=False
-            )
-        self._bar.total = event.bytes_total
-        self._bar.update(event.bytes_done - self._bar.n)
+        bar = self._bar
+        if bar is None:
+            bar = self._bar = tqdm(unit="B", unit_scale=True, desc=event.name, leave=False)
+        bar.total = event.bytes_total
+        bar.update(event.bytes_done - bar.n)
 
     def _end_bar(self) -> None:
         if self._bar is not None:

@@ -7,8 +7,9 @@ and either side learns of the other's death by end of file.
 import asyncio
 import socket
 import struct
+import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import msgspec
 from typing_extensions import override
@@ -66,7 +67,7 @@ class FrameBuffer(Generic[T]):
 
 
 class BlockingChannel(Generic[T]):
-    """The worker's end: one thread, which reads when it has nothing to compute.
+    """The worker's end: one thread reads, any may send.
 
     Args:
         sock: connected stream socket.
@@ -76,6 +77,7 @@ class BlockingChannel(Generic[T]):
     def __init__(self, sock: socket.socket, kind: type[T]) -> None:
         self._socket = sock
         self._buffer = FrameBuffer(kind)
+        self._sending = threading.Lock()
 
     def receive(self, *, wait: bool) -> tuple[T, memoryview] | None:
         """The next frame; None if ``wait`` is False and there is none yet.
@@ -102,7 +104,8 @@ class BlockingChannel(Generic[T]):
             ChannelClosed: the other side is gone.
         """
         try:
-            self._socket.sendall(encode(header, block))
+            with self._sending:
+                self._socket.sendall(encode(header, block))
         except ConnectionError as error:
             raise ChannelClosed from error
 
@@ -129,8 +132,7 @@ class AsyncChannel(asyncio.Protocol, Generic[T]):
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
 
     @override
     def data_received(self, data: bytes) -> None:

@@ -4,7 +4,7 @@ A message is a small typed header (msgspec, so that a wrong type is refused, not
 one block of raw array bytes that the header describes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import ml_dtypes
 import msgspec
@@ -203,16 +203,14 @@ def unpack_results(message: Result, block: memoryview) -> list[tuple[int, dict[s
     ]
 
 
-def pack_arrays(
-    pairs: "Sequence[tuple[str, Array]] | object",
-) -> tuple[tuple[ArrayInfo, ...], bytes]:
+def pack_arrays(pairs: Iterable[tuple[str, Array]]) -> tuple[tuple[ArrayInfo, ...], bytes]:
     """Arrays as their descriptions and one block."""
-    named = [(name, np.ascontiguousarray(array)) for name, array in pairs]  # type: ignore[attr-defined]
+    named = [(name, np.asarray(array, order="C")) for name, array in pairs]
     infos = tuple(ArrayInfo(name, array.dtype.name, array.shape) for name, array in named)
     return infos, b"".join(array.tobytes() for _, array in named)
 
 
-def unpack_arrays(infos: Sequence[ArrayInfo], block: memoryview) -> "list[tuple[str, Array]]":
+def unpack_arrays(infos: Sequence[ArrayInfo], block: memoryview) -> list[tuple[str, Array]]:
     """Names and arrays, views of the block."""
     arrays, offset = [], 0
     for info in infos:

@@ -1,5 +1,6 @@
 """How much may wait, decided before any work is done for a request."""
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ class Admission:
         self._max_requests = max_requests
         self._max_tokens = max_tokens
         self._tickets: set[int] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
         self.num_tokens = 0
         self.tokens_per_s = 0.0
 
@@ -48,12 +51,21 @@ class Admission:
         self._refuse_if_full(num_tokens)
         ticket = Ticket(num_tokens)
         self._tickets.add(id(ticket))
+        self._empty.clear()
         self.num_tokens += num_tokens
         try:
             yield ticket
         finally:
             self._tickets.discard(id(ticket))
             self.num_tokens -= ticket.num_tokens
+            if not self._tickets:
+                self._empty.set()
+
+    async def wait_until_empty(self, timeout_s: float) -> None:
+        """Return when every request is answered, or after ``timeout_s`` seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._empty.wait()
 
     def correct(self, ticket: Ticket, num_tokens: int) -> None:
         """Replace the estimate by the count."""

@@ -1,6 +1,7 @@
 """The API process's hold on one worker: load it, send it requests, stop it."""
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import time
@@ -16,8 +17,15 @@ from service.engine.supervisor import Fork, Supervisor
 logger = logging.getLogger("service.engine")
 
 
+_KILL_TIMEOUT_S = 5.0
+
+
 class LoadError(RuntimeError):
     """Raised when a worker could not load its model; the text is the reason."""
+
+
+class WorkerEnded(LoadError):
+    """Raised when the worker's process ended before its model was loaded."""
 
 
 class _Pending:
@@ -41,7 +49,7 @@ class WorkerClient:
     Args:
         name: of the model, for messages.
         on_batch: called for each finished forward.
-        on_lost: called once with the exit code if the worker ends without having been stopped.
+        on_lost: called once if the worker ends after it was loaded without having been stopped.
     """
 
     def __init__(
@@ -62,9 +70,11 @@ class WorkerClient:
         self._stats: dict[int, asyncio.Future[ModelStats]] = {}
         self._channel: AsyncChannel[msg.FromWorker] | None = None
         self._on_progress: Callable[[msg.Progress | msg.Warming], None] = lambda _: None
+        self._loaded: asyncio.Future[ModelFacts] = asyncio.get_running_loop().create_future()
+        self._ended = asyncio.Event()
         self._stopping = False
         self._lost = False
-        self.pid = 0
+        self._fork: Fork | None = None
 
     async def load(
         self, order: msg.Load, on_progress: Callable[[msg.Progress | msg.Warming], None]
@@ -73,16 +83,14 @@ class WorkerClient:
 
         Raises:
             LoadError: with the reason, if it cannot be loaded.
+            WorkerEnded: the process ended first.
             TemplateFailed: the framework cannot be imported.
         """
-        loop = asyncio.get_running_loop()
-        self._loaded: asyncio.Future[ModelFacts] = loop.create_future()
-        self._exited = asyncio.Event()
         self._on_progress = on_progress
-        fork = await self._supervisor.fork(self._framework, self._note_exit)
-        self.pid = fork.pid
-        self._channel = await self._connect(fork)
-        self._channel.send(order)
+        self._fork = await self._supervisor.fork(self._framework, self._note_exit)
+        self._channel = await self._connect(self._fork)
+        with contextlib.suppress(ChannelClosed):  # _closed tells
+            self._channel.send(order)
         return await self._loaded
 
     async def _connect(self, fork: Fork) -> AsyncChannel[msg.FromWorker]:
@@ -96,24 +104,34 @@ class WorkerClient:
     def _hear(self, message: msg.FromWorker, block: memoryview) -> None:
         match message:
             case msg.Result():
-                if pending := self._pending.get(message.id):
-                    for index, result in msg.unpack_results(message, block):
-                        pending.add(index, result)
+                self._add(message, block)
             case msg.BatchDone():
                 self._on_batch(message)
             case msg.Failed():
                 self._fail(message)
             case msg.StatsReply():
-                if (waiting := self._stats.pop(message.id, None)) and not waiting.done():
-                    waiting.set_result(message.stats)
+                self._reply(message)
             case msg.Progress() | msg.Warming():
                 self._on_progress(message)
-            case msg.Ready():
-                if not self._loaded.done():
-                    self._loaded.set_result(message.facts)
-            case msg.LoadFailed():
-                if not self._loaded.done():
-                    self._loaded.set_exception(LoadError(message.reason))
+            case msg.Ready() | msg.LoadFailed():
+                self._end_load(message)
+
+    def _add(self, message: msg.Result, block: memoryview) -> None:
+        if pending := self._pending.get(message.id):
+            for index, result in msg.unpack_results(message, block):
+                pending.add(index, result)
+
+    def _reply(self, message: msg.StatsReply) -> None:
+        if (waiting := self._stats.pop(message.id, None)) and not waiting.done():
+            waiting.set_result(message.stats)
+
+    def _end_load(self, message: msg.Ready | msg.LoadFailed) -> None:
+        if self._loaded.done():
+            return
+        if isinstance(message, msg.Ready):
+            self._loaded.set_result(message.facts)
+        else:
+            self._loaded.set_exception(LoadError(message.reason))
 
     def _fail(self, message: msg.Failed) -> None:
         error = (BadRequest if message.is_input else BackendFailed)(message.message)
@@ -127,22 +145,21 @@ class WorkerClient:
         if self._lost:
             return
         self._lost = True
-        self._exited.set()
+        self._ended.set()
         waiting = [p.future for p in self._pending.values()] + list(self._stats.values())
         for future in waiting:
             if not future.done():
                 future.set_exception(WorkerLost(self._name))
         if not self._loaded.done():
-            self._loaded.set_exception(LoadError("the worker process ended while loading"))
+            self._loaded.set_exception(WorkerEnded("the worker process ended while loading"))
         elif not self._stopping:
             self._on_lost()
 
     def _note_exit(self, status: int) -> None:
         if status and not self._stopping:
-            logger.warning("worker %d of model %s ended with %d", self.pid, self._name, status)
-        self._exited.set()
-        if self._channel is not None:
-            self._channel.close()
+            logger.warning("a worker of model %s ended with %d", self._name, status)
+        if self._channel is None:
+            self._ended.set()  # else the channel is read to its end: an answer may still be in it
 
     async def infer(self, work: Sequence[WorkItem]) -> list[WorkResult]:
         """Compute the work of one request; cancelling takes it out of the worker's queue.
@@ -158,8 +175,8 @@ class WorkerClient:
             self._send(*msg.pack_work(request_id, time.monotonic(), work))
             return await pending.future
         except asyncio.CancelledError:
-            if self._channel is not None and not self._lost:
-                self._channel.send(msg.Cancel(request_id))
+            with contextlib.suppress(WorkerLost):
+                self._send(msg.Cancel(request_id))
             raise
         finally:
             del self._pending[request_id]
@@ -191,13 +208,18 @@ class WorkerClient:
     async def stop(self, grace_s: float) -> None:
         """Let it finish what it has, at most ``grace_s`` seconds, then end it."""
         self._stopping = True
-        if not self.pid:
+        self._loaded.cancel()
+        if self._fork is None:
             return
-        try:
-            async with asyncio.timeout(grace_s):
-                if self._channel is not None and not self._lost:
-                    self._channel.send(msg.Stop())
-                await self._exited.wait()
-        except (TimeoutError, ChannelClosed):
-            self._supervisor.kill(self._framework, self.pid)
-            await self._exited.wait()
+        if self._channel is not None:
+            with contextlib.suppress(ChannelClosed):
+                self._channel.send(msg.Stop())
+        if not await self._has_ended(grace_s):
+            self._fork.kill()
+            await self._has_ended(_KILL_TIMEOUT_S)
+
+    async def _has_ended(self, within_s: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._ended.wait()
+        return self._ended.is_set()

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,53 +16,81 @@ from typing import Any
 logger = logging.getLogger("service.supervisor")
 
 _START_TIMEOUT_S = 120.0
+_ENVIRONMENT = {"OMP_WAIT_POLICY": "passive"}
+"""OpenMP's threads would else spin for each other; with one processor taken by something else, a
+forward was measured to take 20 to 100 times longer (docs/performance.md)."""
+_END_TIMEOUT_S = 5.0
+_TRIES = 2
+
+OnExit = Callable[[int], None]
 
 
 class TemplateFailed(RuntimeError):
-    """Raised when a framework's template process does not start."""
+    """Raised when a framework's template process does not start, or cannot fork."""
+
+
+class TemplateGone(TemplateFailed):
+    """Raised when a template process that had started has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """A new worker: its process and our end of its channel."""
+    """A new worker.
+
+    Attributes:
+        socket: our end of its channel.
+        kill: ends it at once. To be called only while the channel is open: after that its pid may
+            be another process's.
+    """
 
     pid: int
     socket: socket.socket
+    kill: Callable[[], None]
 
 
 class _Template:
     """One framework's process, as seen from here."""
 
-    def __init__(self, framework: str, on_exit: Callable[[int, int], None]) -> None:
+    def __init__(self, framework: str) -> None:
         self._framework = framework
-        self._on_exit = on_exit
         self._control: socket.socket | None = None
         self._process: asyncio.subprocess.Process | None = None
-        self._forked: asyncio.Queue[int] = asyncio.Queue()
         self._ready = asyncio.Event()
-        self._lock = asyncio.Lock()
+        self._has_started = False
+        self._ordered: deque[tuple[asyncio.Future[int], OnExit]] = deque()
+        self._on_exit: dict[int, OnExit] = {}
 
     async def start(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
+        try:
+            await self._start()
+        except TimeoutError:
+            raise self._failed(f"did not start within {_START_TIMEOUT_S:g} s") from None
+        finally:
+            if not self.is_alive:
+                await self.close()
+
+    async def _start(self) -> None:
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control.setblocking(False)
         with theirs:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "service.worker", self._framework, str(theirs.fileno()),
                 pass_fds=[theirs.fileno()], stdin=asyncio.subprocess.DEVNULL,
+                env={**os.environ, **_ENVIRONMENT},
+                start_new_session=True,  # Ctrl-C in a terminal is for this process alone
             )  # fmt: skip
-        self._control = ours
-        asyncio.get_running_loop().add_reader(ours.fileno(), self._hear)
-        try:
-            async with asyncio.timeout(_START_TIMEOUT_S):
-                await self._ready.wait()
-        except TimeoutError:
-            await self.close()
-        if not self.is_alive:
-            raise TemplateFailed(f"the template process of {self._framework} did not start")
+        asyncio.get_running_loop().add_reader(self._control.fileno(), self._hear)
+        async with asyncio.timeout(_START_TIMEOUT_S):
+            await self._ready.wait()
+        if not self._has_started:
+            raise self._failed("did not start")
 
     @property
     def is_alive(self) -> bool:
-        return self._control is not None
+        return self._control is not None and self._has_started
+
+    def _failed(self, what: str) -> TemplateFailed:
+        return TemplateFailed(f"the template process of {self._framework} {what}")
 
     def _hear(self) -> None:
         assert self._control is not None
@@ -71,16 +100,27 @@ class _Template:
             return
         except OSError:
             data = b""
-        if not data:
-            self._hang_up()
-            return
-        said: dict[str, Any] = json.loads(data)
-        if said["is"] == "ready":
-            self._ready.set()
-        elif said["is"] == "forked":
-            self._forked.put_nowait(said["pid"])
+        if data:
+            self._obey(json.loads(data))
         else:
-            self._on_exit(said["pid"], said["status"])
+            self._hang_up()
+
+    def _obey(self, said: dict[str, Any]) -> None:
+        if said["is"] == "ready":
+            self._has_started = True
+            self._ready.set()
+        elif said["is"] == "exited":
+            if on_exit := self._on_exit.pop(said["pid"], None):
+                on_exit(said["status"])
+        else:
+            forked, on_exit = self._ordered.popleft()
+            if said["is"] == "forked":
+                self._on_exit[said["pid"]] = on_exit
+                if not forked.done():
+                    forked.set_result(said["pid"])
+            elif not forked.done():
+                reason = os.strerror(said["status"])
+                forked.set_exception(self._failed(f"cannot start a worker: {reason}"))
 
     def _hang_up(self) -> None:
         """The template is gone or to go: end of file ends it."""
@@ -89,26 +129,36 @@ class _Template:
             self._control.close()
             self._control = None
         self._ready.set()
-        self._forked.put_nowait(-1)
+        for forked, _ in self._ordered:
+            if not forked.done():
+                forked.set_exception(self._gone())
+        self._ordered.clear()
 
-    async def fork(self) -> Fork:
-        async with self._lock:
-            if self._control is None:
-                raise TemplateFailed(f"the template process of {self._framework} is gone")
-            while not self._forked.empty():
-                self._forked.get_nowait()
-            ours, theirs = socket.socketpair()
-            ours.setblocking(False)
+    def _gone(self) -> TemplateGone:
+        return TemplateGone(f"the template process of {self._framework} has ended")
+
+    async def fork(self, on_exit: OnExit) -> Fork:
+        """A worker of its own; if the caller is cancelled, it finds its channel closed and ends."""
+        if self._control is None:
+            raise self._gone()
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        forked: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        try:
             with theirs:
                 command = json.dumps({"do": "fork"}).encode()
                 socket.send_fds(self._control, [command], [theirs.fileno()])
-            pid = await self._forked.get()
-            if pid < 0:
-                ours.close()
-                raise TemplateFailed(f"the template process of {self._framework} is gone")
-            return Fork(pid, ours)
+            self._ordered.append((forked, on_exit))
+            pid = await forked
+            return Fork(pid, ours, lambda: self._kill(pid))
+        except OSError as error:
+            ours.close()
+            raise self._gone() from error
+        except BaseException:
+            ours.close()
+            raise
 
-    def kill(self, pid: int) -> None:
+    def _kill(self, pid: int) -> None:
         if self._control is not None:
             with contextlib.suppress(OSError):
                 self._control.send(json.dumps({"do": "kill", "pid": pid}).encode())
@@ -117,10 +167,18 @@ class _Template:
             os.kill(pid, signal.SIGKILL)
 
     async def close(self) -> None:
+        """End it, and its workers with it; one that is still importing is not waited for."""
+        patience_s = _END_TIMEOUT_S if self._has_started else 0.0
         self._hang_up()
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
+        if self._process is None:
+            return
+        try:
+            async with asyncio.timeout(patience_s):
                 await self._process.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
 
 
 class Supervisor:
@@ -132,39 +190,39 @@ class Supervisor:
     def __init__(self) -> None:
         self._templates: dict[str, _Template] = {}
         self._locks: dict[str, asyncio.Lock] = {}
-        self._watchers: dict[int, Callable[[int], None]] = {}
 
     async def prepare(self, framework: str) -> None:
-        """Start the framework's template, if it is not there, so that forks are quick."""
+        """Start the framework's template, if it is not there, so that forks are quick.
+
+        Raises:
+            TemplateFailed: the framework cannot be imported.
+        """
         async with self._locks.setdefault(framework, asyncio.Lock()):
             template = self._templates.get(framework)
             if template is None or not template.is_alive:
-                template = _Template(framework, self._ended)
+                template = _Template(framework)
                 await template.start()
                 self._templates[framework] = template
 
-    async def fork(self, framework: str, on_exit: Callable[[int], None]) -> Fork:
+    async def fork(self, framework: str, on_exit: OnExit) -> Fork:
         """Start a worker.
 
         Args:
             framework: whose template to fork.
-            on_exit: called with the exit code (negative for a signal) when it has ended.
+            on_exit: called with the exit code (negative for a signal) when it has ended; never
+                if the template ends first, which the worker's channel does not notice.
 
         Raises:
             TemplateFailed: the framework cannot be imported, or the template died twice.
         """
+        for _ in range(_TRIES - 1):
+            with contextlib.suppress(TemplateGone):
+                return await self._fork(framework, on_exit)
+        return await self._fork(framework, on_exit)
+
+    async def _fork(self, framework: str, on_exit: OnExit) -> Fork:
         await self.prepare(framework)
-        fork = await self._templates[framework].fork()
-        self._watchers[fork.pid] = on_exit
-        return fork
-
-    def _ended(self, pid: int, status: int) -> None:
-        if watcher := self._watchers.pop(pid, None):
-            watcher(status)
-
-    def kill(self, framework: str, pid: int) -> None:
-        """End a worker at once."""
-        self._templates[framework].kill(pid)
+        return await self._templates[framework].fork(on_exit)
 
     async def close(self) -> None:
         """End the templates and with them what is left of the workers."""

@@ -13,29 +13,38 @@ class Events:
 
     def __init__(self) -> None:
         self._listeners: set[asyncio.Queue[ModelEvent | None]] = set()
+        self._closed = False
 
     def publish(self, event: ModelEvent) -> None:
         """Tell everybody."""
+        self._put(event)
+
+    def close(self) -> None:
+        """End every listener's stream, and those to come after the present states."""
+        self._closed = True
+        self._put(None)
+
+    def _put(self, event: ModelEvent | None) -> None:
         for queue in self._listeners:
             if queue.full():
                 queue.get_nowait()
             queue.put_nowait(event)
 
-    def close(self) -> None:
-        """End every listener's stream."""
-        for queue in self._listeners:
-            if queue.full():
-                queue.get_nowait()
-            queue.put_nowait(None)
-
     async def listen(
-        self, now: Iterable[ModelEvent], wanted: Callable[[ModelEvent], bool]
+        self, now: Callable[[], Iterable[ModelEvent]], wanted: Callable[[ModelEvent], bool]
     ) -> AsyncIterator[ModelEvent]:
-        """The events of ``now``, then each that is published and wanted, until closed."""
+        """The present events, then each that is published and wanted, until closed.
+
+        Args:
+            now: asked when the first event is, so that none is lost between.
+            wanted: whether this listener is told of an event.
+        """
         queue: asyncio.Queue[ModelEvent | None] = asyncio.Queue(_MAX_WAITING)
         self._listeners.add(queue)
+        if self._closed:
+            queue.put_nowait(None)
         try:
-            for event in now:
+            for event in list(now()):
                 yield event
             while (event_or_end := await queue.get()) is not None:
                 if wanted(event_or_end):

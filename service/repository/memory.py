@@ -21,8 +21,9 @@ _CGROUP_LIMITS = (
 
 
 def needed_bytes(folder: Path, dtype: str) -> int:
-    """Bytes of the weights once loaded, from the files' headers where they can be read without
-    a framework, else from the files' sizes.
+    """Bytes of the weights once loaded.
+
+    From the files' headers where they can be read without a framework, else from their sizes.
 
     Raises:
         CheckpointNotFound, CheckpointUnreadable: there are no weights, or they are damaged.

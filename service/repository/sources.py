@@ -1,5 +1,6 @@
 """Which folders and hub repositories may be loaded, and the one place that decides it."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,15 +8,9 @@ from pathlib import Path
 from service.core.errors import BadRequest
 
 _HUB_ID = re.compile(
-    r"(?P<repo>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(@(?P<rev>[\w./-]+))?"
+    r"(?P<repo>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(@(?P<rev>\w[\w./-]{0,255}))?",
+    re.ASCII,
 )
-_HUB_FILES = [
-    "*.json", "*.txt", "*.model", "*.safetensors", "*.bin", "*.h5", "*.msgpack", "*/config.json",
-]  # fmt: skip
-
-
-class HubFailed(RuntimeError):
-    """Raised when a hub repository cannot be downloaded; the text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +40,15 @@ class Sources:
         """Look a source up; reads no file.
 
         Raises:
-            BadRequest: a URL, a path outside the model folders, or nothing that is there.
+            BadRequest: a URL, a path outside the model folders, or nothing that is there. Whether
+                something is there outside is not told.
         """
-        if "://" in source or "\x00" in source or not source:
-            raise BadRequest("source is a URL or empty; accepted: a model folder or a hub id")
-        if ".." in Path(source).parts:
+        if "://" in source or not source or not source.isprintable():
+            raise BadRequest("source is a URL or no name; accepted: a model folder or a hub id")
+        if ".." in source:
             raise BadRequest("source has '..' in it; accepted: a model folder or a hub id")
-        for folder in self._candidates(source):
-            if folder.is_dir():
-                self._check_inside(folder, source)
-                return Source(folder)
+        if folder := self._folder(source):
+            return Source(folder)
         match = _HUB_ID.fullmatch(source)
         if match and self._hub:
             return Source(repo_id=match["repo"], revision=match["rev"])
@@ -64,39 +58,32 @@ class Sources:
             f"(setting model_folders) {hub}"
         )
 
+    def _folder(self, source: str) -> Path | None:
+        """The real folder of a source, if it is one that may be loaded.
+
+        Raises:
+            BadRequest: a file in it lies outside the model folders.
+        """
+        for path in self._candidates(source):
+            if not os.path.isdir(path):  # Path.is_dir raises on a name that is too long
+                continue
+            real = path.resolve()
+            if real in self._chosen:
+                return real
+            for root in self._folders:
+                if real.is_relative_to(root):
+                    _check_contents(real, root, source)
+                    return real
+        return None
+
     def _candidates(self, source: str) -> list[Path]:
         path = Path(source)
         return [path] if path.is_absolute() else [root / path for root in self._folders]
 
-    def _check_inside(self, folder: Path, source: str) -> None:
-        """The folder and every file in it must really lie inside an allowed folder."""
-        real = folder.resolve()
-        if real in self._chosen:
-            return
-        root = next((r for r in self._folders if real == r or real.is_relative_to(r)), None)
-        if root is None:
+
+def _check_contents(folder: Path, root: Path, source: str) -> None:
+    for path in folder.rglob("*"):
+        if not path.resolve().is_relative_to(root):
             raise BadRequest(
-                f"source {source!r} is outside the model folders (setting model_folders)"
+                f"source {source!r} holds {path.name!r}, a link out of the model folders"
             )
-        for path in folder.rglob("*"):
-            if not path.resolve().is_relative_to(root):
-                raise BadRequest(
-                    f"source {source!r} holds {path.name!r}, a link out of the model folders"
-                )
-
-
-def download(source: Source) -> Path:
-    """Fetch a hub repository into the hub's own cache; returns the folder. Blocks.
-
-    Raises:
-        HubFailed: the hub refused or cannot be reached.
-    """
-    from huggingface_hub import snapshot_download
-
-    try:
-        path = snapshot_download(
-            source.repo_id, revision=source.revision, allow_patterns=_HUB_FILES
-        )
-    except Exception as error:  # any transport's own error; all mean the same here
-        raise HubFailed(f"cannot download {source.repo_id}: {type(error).__name__}") from error
-    return Path(path)

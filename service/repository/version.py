@@ -1,7 +1,6 @@
 """One version of one model: its worker, its task, its state, from queued to unloaded."""
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -10,15 +9,16 @@ from pathlib import Path
 
 from model_base.errors import ModelBaseError
 from service.channel.messages import BatchDone, Load, Progress, Warming
-from service.core.errors import ModelNotReady, ServiceError
+from service.core.errors import ModelNotReady, OutOfMemory, ServiceError
 from service.core.messages import ModelEvent, ModelFacts, ModelInfo, ModelSpec, ModelState
 from service.core.metrics import Metrics
 from service.core.settings import Settings
 from service.engine.admission import Admission
-from service.engine.client import LoadError, WorkerClient
+from service.engine.client import LoadError, WorkerClient, WorkerEnded
 from service.engine.supervisor import Supervisor, TemplateFailed
+from service.repository.download import HubFailed, download
 from service.repository.memory import check_fits
-from service.repository.sources import HubFailed, Source, Sources, download
+from service.repository.sources import Source, Sources
 from service.tasks import build_task
 from service.tasks.base import Task
 from service.tasks.sentence_transformers import read_sentence_transformers
@@ -27,7 +27,10 @@ logger = logging.getLogger("service.repository")
 
 _BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _STEADY_S = 60.0
-_REASONS = (ServiceError, ModelBaseError, LoadError, HubFailed, TemplateFailed, ValueError, OSError)
+_STOP_S = 1.0
+_REASONS = (ServiceError, ModelBaseError, LoadError, HubFailed, TemplateFailed, ValueError)
+# A model that was ready is loaded again as long as only these keep it from being so.
+_PASSING = (WorkerEnded, TemplateFailed, OutOfMemory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,9 @@ class ModelVersion:
         self._client: WorkerClient | None = None
         self._task: Task | None = None
         self._lost = asyncio.Event()
+        self._folder: Path | None = None
         self._life: asyncio.Task[None] | None = None
+        self._end: asyncio.Task[None] | None = None
         self._set(ModelState.QUEUED)
 
     @property
@@ -111,7 +116,8 @@ class ModelVersion:
         return self.state is ModelState.READY
 
     def start(self) -> None:
-        """Begin to load, in the background."""
+        """Begin to load, in the background. To be called on a new or settled version."""
+        self._end = None
         self._set(ModelState.QUEUED)
         self._life = asyncio.create_task(self._live(), name=f"life of {self.spec.name}")
 
@@ -120,32 +126,40 @@ class ModelVersion:
         failures = 0
         while True:
             await asyncio.sleep(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
-            self._lost.clear()
+            started = time.monotonic()
             try:
                 await self._load()
-            except _REASONS as error:
+                await self._lost.wait()
+            except Exception as error:  # the life's edge: no failure ends in silence
                 await self._stop_worker(0)
-                self._set(ModelState.FAILED, str(error))
-                logger.warning("model %s cannot be loaded: %s", self.spec.name, error)
-                return
-            started = time.monotonic()
-            await self._lost.wait()
+                if not failures or not isinstance(error, _PASSING):
+                    self._fail(error)
+                    return
+            else:
+                await self._stop_worker(0)
             failures = 1 if time.monotonic() - started > _STEADY_S else failures + 1
             self._services.metrics.worker_restarts.labels(*self._labels).inc()
             self._set(ModelState.LOADING, "the worker ended and is being restarted")
 
+    def _fail(self, error: Exception) -> None:
+        """Take no traffic, and say why without this machine's paths."""
+        is_known = isinstance(error, _REASONS)
+        logger.warning(
+            "model %s cannot be loaded: %s", self.spec.name, error,
+            exc_info=None if is_known else error,
+        )  # fmt: skip
+        reason = str(error) if is_known else f"{type(error).__name__}; the log has the details"
+        self._set(ModelState.FAILED, reason.replace(str(self._folder), self.spec.name))
+
     async def _load(self) -> None:
         started = time.monotonic()
-        folder = await self._folder(self._services.sources.find(self.spec.source))
+        self._lost.clear()
+        self._folder = folder = await self._find(self._services.sources.find(self.spec.source))
         self._set(ModelState.LOADING)
         needed = await asyncio.to_thread(check_fits, folder, self.spec.dtype)
         self._publish(bytes_total=needed)
         order = await asyncio.to_thread(self._order, folder)
-        framework = "torch" if self.spec.framework == "auto" else self.spec.framework
-        self._client = WorkerClient(
-            self.spec.name, framework, self._services.supervisor, self._note_batch, self._lost.set
-        )
-        facts = await self._client.load(order, self._note_progress)
+        facts = await self._load_worker(order)
         self._task = await asyncio.to_thread(build_task, facts.task, folder, facts)
         self.facts = facts
         metrics = self._services.metrics
@@ -153,11 +167,25 @@ class ModelVersion:
         metrics.load_seconds.labels(*self._labels).observe(time.monotonic() - started)
         self._set(ModelState.READY)
 
-    async def _folder(self, source: Source) -> Path:
+    async def _find(self, source: Source) -> Path:
         if source.folder is not None:
             return source.folder
         self._set(ModelState.DOWNLOADING)
-        return await asyncio.to_thread(download, source)
+        return await download(source)
+
+    async def _load_worker(self, order: Load) -> ModelFacts:
+        framework = "torch" if self.spec.framework == "auto" else self.spec.framework
+        timeout_s = self._services.settings.worker.load_timeout_s
+        self._client = WorkerClient(
+            self.spec.name, framework, self._services.supervisor, self._note_batch, self._lost.set
+        )
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._client.load(order, self._note_progress)
+        except TimeoutError:
+            raise LoadError(
+                f"not loaded within {timeout_s:g} s (setting worker.load_timeout_s)"
+            ) from None
 
     def _order(self, folder: Path) -> Load:
         config = read_sentence_transformers(folder)
@@ -188,15 +216,28 @@ class ModelVersion:
         for waited in batch.waited_s:
             metrics.queue_seconds.labels(*self._labels).observe(waited)
 
-    async def unload(self, grace_s: float) -> None:
-        """Take no more requests, finish those there are, end the worker."""
-        if self.state is ModelState.READY:
+    def unload(self) -> asyncio.Task[None]:
+        """Begin to take no more requests, to finish those there are, and to end the worker.
+
+        A model that is not ready has no requests, and ends at once.
+
+        Returns:
+            The end of it; the same if called again before ``start``.
+        """
+        if self._end is None:
+            was_ready = self.state is ModelState.READY
             self._set(ModelState.DRAINING)
-        if self._life is not None:
+            self._end = asyncio.create_task(
+                self._unload(was_ready), name=f"end of {self.spec.name}"
+            )
+        return self._end
+
+    async def _unload(self, was_ready: bool) -> None:
+        if self._life is not None:  # first, so that a worker that dies now is not restarted
             self._life.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._life
-        await self._stop_worker(grace_s)
+            await asyncio.wait({self._life})
+        await self.admission.wait_until_empty(self._services.settings.worker.grace_s)
+        await self._stop_worker(_STOP_S if was_ready else 0)
         self._set(ModelState.UNLOADED)
 
     async def _stop_worker(self, grace_s: float) -> None:

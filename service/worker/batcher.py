@@ -32,6 +32,7 @@ class Batcher:
     def __init__(self, max_tokens: int) -> None:
         self._max_tokens = max_tokens
         self._requests: OrderedDict[int, deque[Ticket]] = OrderedDict()
+        self._waiting_tokens = 0
 
     def __len__(self) -> int:
         """Requests that still have sequences waiting."""
@@ -42,15 +43,22 @@ class Batcher:
         self._requests[request_id] = deque(
             Ticket(request_id, index, admitted_s, item) for index, item in enumerate(work)
         )
+        self._waiting_tokens += sum(item.num_tokens for item in work)
 
     def cancel(self, request_id: int) -> None:
         """Forget what is left of a request; one already answered is no error."""
-        self._requests.pop(request_id, None)
+        left = self._requests.pop(request_id, ())
+        self._waiting_tokens -= sum(ticket.work.num_tokens for ticket in left)
 
-    def next_batch(self) -> list[Ticket]:
-        """Take the next batch; empty if nothing waits. Raw tensors go alone."""
+    def next_batch(self, idle_lanes: int = 1) -> list[Ticket]:
+        """Take the next batch; empty if nothing waits. Raw tensors go alone.
+
+        Args:
+            idle_lanes: lanes that could compute now, this one included: what waits is shared out
+                evenly among them.
+        """
         batch: list[Ticket] = []
-        budget = self._max_tokens
+        budget = min(self._max_tokens, -(-self._waiting_tokens // idle_lanes))
         while self._requests:
             request_id, tickets = next(iter(self._requests.items()))
             ticket = tickets[0]
@@ -60,6 +68,7 @@ class Batcher:
             tickets.popleft()
             batch.append(ticket)
             budget -= ticket.work.num_tokens
+            self._waiting_tokens -= ticket.work.num_tokens
             if tickets:
                 self._requests.move_to_end(request_id)
             else:

@@ -1,13 +1,16 @@
 """A worker: loads one model, then computes batches until it is told to stop.
 
-One thread. Between two forwards it takes in all messages that have come, so a cancelled request
-leaves the queue within one forward; when nothing is queued it sleeps in ``receive``.
+The main thread reads messages. Beside it run *lanes*, threads that each take a batch from the
+queue and compute it on one processor: sequences in parallel cost no synchronisation inside a
+forward, and a processor that something else needs delays one lane, not all of them. Only a lone
+long sequence is given all processors.
 """
 
+import contextlib
 import importlib
 import logging
-import signal
 import socket
+import threading
 import time
 from collections.abc import Sequence
 
@@ -29,8 +32,6 @@ _MAX_REASON = 500
 
 def run_worker(framework: str, sock: socket.socket) -> None:
     """Serve one channel until Stop, or until the API process is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     channel: BlockingChannel[msg.ToWorker] = BlockingChannel(sock, msg.ToWorker)  # type: ignore[arg-type]
     try:
         frame = channel.receive(wait=True)
@@ -77,7 +78,13 @@ def _reason(error: Exception) -> str:
 
 
 class Worker:
-    """The loop of a loaded model."""
+    """The loop of a loaded model.
+
+    Args:
+        runner: computes; several lanes call it at once.
+        channel: to the API process.
+        max_tokens: budget of one forward.
+    """
 
     def __init__(
         self, runner: Runner, channel: BlockingChannel[msg.ToWorker], max_tokens: int
@@ -85,36 +92,46 @@ class Worker:
         self._runner = runner
         self._channel = channel
         self._batcher = Batcher(max_tokens)
+        self._changed = threading.Condition()
+        self._busy_lanes = 0
         self._stopping = False
         self._process = psutil.Process()
 
     def run(self) -> None:
-        """Until Stop was received and the queue is empty."""
-        while not (self._stopping and not len(self._batcher)):
-            self._take_in()
-            if batch := self._batcher.next_batch():
-                self._compute(batch)
+        """Until Stop was received and the queue is empty.
 
-    def _take_in(self) -> None:
-        """Every message that has come; waits for one if there is nothing to compute."""
-        while True:
-            idle = not len(self._batcher) and not self._stopping
-            frame = self._channel.receive(wait=idle)
-            if frame is None:
-                return
+        Raises:
+            ChannelClosed: the API process is gone; lanes may still compute.
+        """
+        lanes = [
+            threading.Thread(target=self._run_lane, name=f"lane {number}", daemon=True)
+            for number in range(self._runner.num_lanes)
+        ]
+        for lane in lanes:
+            lane.start()
+        while not self._stopping:
+            frame = self._channel.receive(wait=True)
+            assert frame is not None
             self._obey(*frame)
+        for lane in lanes:
+            lane.join()
 
     def _obey(self, message: msg.ToWorker, block: memoryview) -> None:
         match message:
             case msg.Submit():
                 work = msg.unpack_work(message, block)
-                self._batcher.add(message.id, message.admitted_s, work)
+                with self._changed:
+                    self._batcher.add(message.id, message.admitted_s, work)
+                    self._changed.notify_all()
             case msg.Cancel():
-                self._batcher.cancel(message.id)
+                with self._changed:
+                    self._batcher.cancel(message.id)
             case msg.AskStats():
                 self._report_stats(message)
             case msg.Stop():
-                self._stopping = True
+                with self._changed:
+                    self._stopping = True
+                    self._changed.notify_all()
 
     def _report_stats(self, message: msg.AskStats) -> None:
         try:
@@ -124,15 +141,36 @@ class Worker:
         else:
             self._channel.send(msg.StatsReply(message.id, stats))
 
-    def _compute(self, batch: Sequence[Ticket]) -> None:
+    def _run_lane(self) -> None:
+        with contextlib.suppress(ChannelClosed):  # the main thread learns of it, too
+            while batch := self._next_batch():
+                self._compute(*batch)
+
+    def _next_batch(self) -> tuple[list[Ticket], int] | None:
+        """Wait for a batch; with it the processors it may use. None when all is done."""
+        with self._changed:
+            while not (batch := self._batcher.next_batch(self._idle_lanes)):
+                if self._stopping:
+                    return None
+                self._changed.wait()
+            is_lone = len(batch) == 1 and not self._busy_lanes and not len(self._batcher)
+            self._busy_lanes += 1
+        return batch, self._runner.num_lanes if is_lone else 1
+
+    @property
+    def _idle_lanes(self) -> int:
+        return self._runner.num_lanes - self._busy_lanes
+
+    def _compute(self, batch: Sequence[Ticket], num_threads: int) -> None:
         started = time.monotonic()
         try:
-            results = self._runner.run([ticket.work for ticket in batch])
+            results = self._runner.run([ticket.work for ticket in batch], num_threads)
         except Exception as error:  # the worker's edge: one bad batch must not end the worker
-            for request_id in {ticket.request_id for ticket in batch}:
-                self._batcher.cancel(request_id)
-                self._fail(request_id, error)
+            self._give_up(batch, error)
             return
+        finally:
+            with self._changed:
+                self._busy_lanes -= 1
         ended = time.monotonic()
         self._answer(batch, results)
         self._channel.send(
@@ -154,6 +192,13 @@ class Worker:
             arrays.append(dict(result))
         for request_id, (indices, arrays) in by_request.items():
             self._channel.send(*msg.pack_results(request_id, indices, arrays))
+
+    def _give_up(self, batch: Sequence[Ticket], error: Exception) -> None:
+        """Fail every request of a batch, and forget what is left of it."""
+        for request_id in {ticket.request_id for ticket in batch}:
+            with self._changed:
+                self._batcher.cancel(request_id)
+            self._fail(request_id, error)
 
     def _fail(self, request_id: int, error: Exception) -> None:
         is_input = isinstance(error, InputRejected)

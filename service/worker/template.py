@@ -4,8 +4,11 @@ A fork shares the framework's memory and starts in a tenth of a second. The temp
 a thread, never touches a device, and ends, with all its workers, when the API process is gone.
 
 Protocol on the control socket (SOCK_SEQPACKET, JSON): in, ``fork`` with one file descriptor (the
-worker's end of its channel) or ``kill`` with a pid; out, ``ready``, ``forked`` with the pid,
-``exited`` with pid and status.
+worker's end of its channel) or ``kill`` with a pid; out, ``ready``, ``exited`` with pid and status,
+and, in the order of the forks asked for, ``forked`` with the pid or ``failed`` with an errno.
+
+No signal but SIGKILL ends the template or a worker: whoever stops the service signals the whole
+group, and requests are to be finished first. They end when the API process says so or is gone.
 """
 
 import contextlib
@@ -17,14 +20,15 @@ import select
 import signal
 import socket
 import traceback
-from typing import Any
+from typing import Any, NoReturn
 
 PRELOAD = {"torch": ("service.worker.runners.torch", "model_base.torch.models.bert")}
 
 
 def run_template(framework: str, control_fd: int) -> None:
     """Import the framework, then fork workers on demand until the control socket closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; we are told
+    for ignored in (signal.SIGINT, signal.SIGTERM):  # workers inherit it
+        signal.signal(ignored, signal.SIG_IGN)
     for module in PRELOAD[framework]:
         importlib.import_module(module)
     gc.collect()
@@ -58,7 +62,8 @@ class Template:
                     os.waitpid(pid, 0)
 
     def _serve_once(self) -> bool:
-        ready, _, _ = select.select([self._control, self._wake_read], [], [])
+        readable: list[socket.socket | int] = [self._control, self._wake_read]
+        ready, _, _ = select.select(readable, [], [])
         if self._wake_read in ready:
             os.read(self._wake_read, 4096)
             self._reap()
@@ -76,14 +81,23 @@ class Template:
         if command["do"] == "kill" and command["pid"] in self._workers:
             os.kill(command["pid"], signal.SIGKILL)
         elif command["do"] == "fork":
-            pid = os.fork()
-            if pid == 0:
-                self._become_worker(fds[0])
-            os.close(fds[0])
-            self._workers.add(pid)
-            self._say("forked", pid)
+            try:
+                self._fork(fds[0])
+            finally:
+                os.close(fds[0])
 
-    def _become_worker(self, fd: int) -> None:
+    def _fork(self, fd: int) -> None:
+        try:
+            pid = os.fork()
+        except OSError as error:  # no process or memory left: the other workers go on
+            self._say("failed", 0, error.errno or 0)
+            return
+        if pid == 0:
+            self._become_worker(fd)
+        self._workers.add(pid)
+        self._say("forked", pid)
+
+    def _become_worker(self, fd: int) -> NoReturn:
         """In the fork: keep nothing of the template but its imports. Never returns."""
         status = 1
         try:

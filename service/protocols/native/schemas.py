@@ -1,6 +1,5 @@
 """The service's own routes on the wire."""
 
-import re
 from typing import Annotated, Any, Literal
 
 from fastapi import Path
@@ -8,26 +7,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from service.core.messages import ModelState
+from service.core.names import name_problem, version_problem
 from service.protocols.inputs import TEXT_OR_TOKENS, TokenId, expecting
-
-MAX_NAME = 200
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
-# Last parts of paths below /models/{name}: a model so called could not be told from the action.
-RESERVED = ("events", "load", "predict", "stats", "unload")
 
 
 def _check_name(name: str) -> str:
-    if not _NAME.fullmatch(name) or len(name) > MAX_NAME or ".." in name:
-        raise PydanticCustomError(
-            "model_name",
-            "a model's name is 'name' or 'owner/name' of letters, digits, '.', '_' and '-', "
-            "each part starting with a letter or digit, without '..', at most 200 characters",
-        )
-    if name.rpartition("/")[2] in RESERVED:
-        raise PydanticCustomError(
-            "model_name", "a model's name may not end in one of {words}",
-            {"words": ", ".join(RESERVED)},
-        )  # fmt: skip
+    if problem := name_problem(name):
+        raise PydanticCustomError("model_name", "{problem}", {"problem": problem})
     return name
 
 
@@ -43,12 +29,8 @@ def _check_source(source: str) -> str:
 
 
 def _check_version(version: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", version) or ".." in version:
-        raise PydanticCustomError(
-            "model_version",
-            "a version is 1 to 64 letters, digits, '.', '_' and '-', starting with a letter or "
-            "digit, without '..'",
-        )
+    if problem := version_problem(version):
+        raise PydanticCustomError("model_version", "{problem}", {"problem": problem})
     return version
 
 

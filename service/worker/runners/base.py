@@ -13,7 +13,7 @@ class InputRejected(ValueError):
 
 
 class Runner(Protocol):
-    """One model in one framework. Used by one thread."""
+    """One model in one framework. ``run`` is called by several threads at once."""
 
     @classmethod
     def load(cls, order: Load, progress: Callable[[int, int], None]) -> "Runner":
@@ -27,11 +27,19 @@ class Runner(Protocol):
     def facts(self) -> ModelFacts:
         """What the model is."""
 
+    @property
+    def num_lanes(self) -> int:
+        """How many batches are best computed at once."""
+
     def warm_up(self) -> None:
         """Run real forwards of the shapes that will come, and pick the fastest ways."""
 
-    def run(self, batch: Sequence[WorkItem]) -> Sequence[WorkResult]:
+    def run(self, batch: Sequence[WorkItem], num_threads: int) -> Sequence[WorkResult]:
         """Compute a batch: several sequences, or one raw-tensor item.
+
+        Args:
+            batch: what to compute.
+            num_threads: processors that are free for it.
 
         Raises:
             InputRejected: the arguments do not fit the model.

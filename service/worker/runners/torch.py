@@ -26,7 +26,9 @@ from service.worker.runners.base import InputRejected, Runner
 from service.worker.runners.linear import speed_up_linears
 from service.worker.runners.pooling import pool
 
-_WARM_LENGTHS = ((8,), (64,) * 4, (128,) * 4)
+_WARM_LENGTHS = ((8,), (64,) * 4, (256,))
+_MIN_SHARED_TOKENS = 128
+"""Below it, waking a second processor for each operation costs more than it computes."""
 
 
 class TorchRunner(Runner):
@@ -78,17 +80,24 @@ class TorchRunner(Runner):
             pooling="+".join(self._order.pooling) or None,
         )
 
+    @property
+    @override
+    def num_lanes(self) -> int:
+        return self._order.threads if self._device.type == "cpu" else 1
+
     @override
     def warm_up(self) -> None:
         want = Want.EMBEDDING if self._order.pooling else Want.HIDDEN
         limit = int(self._model.config.max_position_embeddings)
         for lengths in _WARM_LENGTHS:
             ids = [np.zeros(min(length, limit), np.int32) for length in lengths]
-            self.run([SequenceWork(i, want) for i in ids])
+            self.run([SequenceWork(i, want) for i in ids], self.num_lanes)
         speed_up_linears(self._model, self._order.max_batch_tokens)
 
     @override
-    def run(self, batch: Sequence[WorkItem]) -> Sequence[WorkResult]:
+    def run(self, batch: Sequence[WorkItem], num_threads: int) -> Sequence[WorkResult]:
+        is_long = batch[0].num_tokens >= _MIN_SHARED_TOKENS
+        torch.set_num_threads(num_threads if is_long else 1)  # of the calling thread
         with torch.inference_mode():
             if isinstance(batch[0], TensorWork):
                 return [self._run_tensors(batch[0].arrays)]

@@ -1,0 +1,151 @@
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+import torch
+
+from model_base import BertConfig, BertForQuestionAnswering, BertForSequenceClassification, BertModel
+from service.channel.messages import Load
+from service.core.work import SequenceWork, TensorWork, Want
+from service.worker.runners.base import InputRejected
+from service.worker.runners.torch import TorchRunner
+
+CONFIG = {
+    "vocab_size": 100, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "intermediate_size": 128, "max_position_embeddings": 300,
+}  # fmt: skip
+LENGTHS = (1, 17, 5, 140)
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Write a small model of a class and load it as the worker does."""
+
+    def build(kind, *, pooling=(), dtype="auto", **config):
+        torch.manual_seed(0)
+        kind(BertConfig(**{**CONFIG, **config})).save_pretrained(tmp_path)
+        order = Load(str(tmp_path), dtype, "cpu", pooling, threads=2, max_batch_tokens=64)
+        runner = TorchRunner.load(order, lambda done, total: None)
+        runner.warm_up()
+        return runner
+
+    return build
+
+
+def sequences(want):
+    rng = np.random.default_rng(0)
+    return [SequenceWork(rng.integers(0, 100, n).astype(np.int32), want) for n in LENGTHS]
+
+
+def alone(folder: Path, kind, work):
+    """The model's own answer on one sequence, padded layout, without the runner."""
+    model = kind.from_pretrained(folder)
+    with torch.no_grad():
+        return model(torch.tensor(work.input_ids[None].astype(np.int64)))
+
+
+def test_a_packed_batch_gives_each_sequence_its_own_mean(make, tmp_path):
+    runner = make(BertModel, pooling=("mean",))
+    work = sequences(Want.EMBEDDING)
+    for item, result in zip(work, runner.run(work, 1), strict=True):
+        wanted = alone(tmp_path, BertModel, item).last_hidden_state[0].mean(0)
+        np.testing.assert_allclose(result["embedding"], wanted, atol=1e-5)
+
+
+def test_without_pooling_each_token_keeps_its_vector(make, tmp_path):
+    work = sequences(Want.HIDDEN)
+    for item, result in zip(work, make(BertModel).run(work, 1), strict=True):
+        wanted = alone(tmp_path, BertModel, item).last_hidden_state[0]
+        np.testing.assert_allclose(result["last_hidden_state"], wanted, atol=1e-5)
+
+
+def test_a_classifier_gives_one_row_a_sequence(make, tmp_path):
+    work = sequences(Want.LOGITS)
+    runner = make(BertForSequenceClassification, num_labels=3)
+    for item, result in zip(work, runner.run(work, 1), strict=True):
+        wanted = alone(tmp_path, BertForSequenceClassification, item).logits[0]
+        np.testing.assert_allclose(result["logits"], wanted, atol=1e-5)
+
+
+def test_question_answering_gives_two_scores_a_token(make, tmp_path):
+    work = sequences(Want.LOGITS)
+    for item, result in zip(work, make(BertForQuestionAnswering).run(work, 1), strict=True):
+        wanted = alone(tmp_path, BertForQuestionAnswering, item)
+        np.testing.assert_allclose(result["start_logits"], wanted.start_logits[0], atol=1e-5)
+        np.testing.assert_allclose(result["end_logits"], wanted.end_logits[0], atol=1e-5)
+
+
+def test_token_types_are_used(make):
+    ids = np.arange(5, dtype=np.int32)
+    types = np.array([0, 0, 1, 1, 1], np.int32)
+    plain, typed = make(BertModel, pooling=("mean",)).run(
+        [SequenceWork(ids, Want.EMBEDDING), SequenceWork(ids, Want.EMBEDDING, types)], 1
+    )
+    assert np.abs(plain["embedding"] - typed["embedding"]).max() > 1e-3
+
+
+def test_raw_tensors_go_through_the_documented_forward(make, tmp_path):
+    ids = np.array([[1, 2, 3], [4, 5, 0]])
+    mask = np.array([[1, 1, 1], [1, 1, 0]])
+    runner = make(BertModel)
+    (result,) = runner.run([TensorWork({"input_ids": ids, "attention_mask": mask})], 1)
+    model = BertModel.from_pretrained(tmp_path)
+    with torch.no_grad():
+        wanted = model(torch.tensor(ids), torch.tensor(mask))
+    np.testing.assert_allclose(result["pooler_output"], wanted.pooler_output, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "text"),
+    [
+        ({"words": np.zeros((1, 2))}, "unknown input 'words'; accepted: attention_mask"),
+        ({"input_ids": np.array([[100]])}, "input_ids has values from 100 to 100"),
+        ({"input_ids": np.array([[-1]])}, "accepted: 0 to 99"),
+        ({"input_ids": np.zeros((1, 301), int)}, "accepted: up to 300"),
+        (
+            {"input_ids": np.zeros((2, 3), int), "attention_mask": np.ones((4, 9), int)},
+            r"do not fit the model or each other: input_ids \[2, 3\]",
+        ),
+        ({"input_ids": np.zeros((1, 2))}, "do not fit the model"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused_by_name(make, arrays, text):
+    with pytest.raises(InputRejected, match=text):
+        make(BertModel).run([TensorWork(arrays)], 1)
+
+
+def test_facts_and_counts_are_those_of_the_model_as_stored(make, tmp_path):
+    runner = make(BertModel, pooling=("mean",), dtype="bfloat16")
+    model = BertModel.from_pretrained(tmp_path)
+    facts, stats = runner.facts, runner.stats(2, 10)
+    assert facts.num_parameters == stats.num_parameters == model.num_parameters()
+    assert facts.dtype == "bfloat16"
+    assert facts.num_bytes == 2 * model.num_parameters()
+    assert stats.floating_point_ops == 6 * 20 * model.num_parameters(exclude_embeddings=True)
+    assert stats.forward_flops == model.forward_flops(2, 10)
+
+
+def test_counting_beyond_the_positions_is_refused(make):
+    with pytest.raises(InputRejected, match="accepted: 1 to 300"):
+        make(BertModel).stats(1, 301)
+
+
+def test_two_lanes_at_once_do_not_disturb_each_other(make):
+    runner = make(BertModel, pooling=("mean",))
+    work = sequences(Want.EMBEDDING)
+    wanted = [result["embedding"] for result in runner.run(work, 1)]
+    wrong = []
+
+    def lane():
+        for _ in range(20):
+            for result, vector in zip(runner.run(work, 1), wanted, strict=True):
+                if np.abs(result["embedding"] - vector).max() > 1e-5:
+                    wrong.append(result)
+
+    lanes = [Thread(target=lane) for _ in range(2)]
+    for thread in lanes:
+        thread.start()
+    for thread in lanes:
+        thread.join()
+    assert not wrong
