@@ -5,7 +5,7 @@ The tables are made of ``configs.CONFIGS`` and each configuration's ``heads``.
 
 import importlib
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from model_base.configs import CONFIGS
 from model_base.configs.base import PretrainedConfig
@@ -23,6 +23,9 @@ TASKS = {
     "AutoModelForMultipleChoice": "multiple-choice",
 }
 """What a model with that head is for, in huggingface_hub's task names."""
+
+
+_HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "use_auth_token")
 
 
 def config_class(model_type: Any) -> type[PretrainedConfig]:
@@ -85,8 +88,6 @@ class AutoConfig:
 class _AutoModel:
     """Base of the auto classes: each picks one head of an architecture."""
 
-    _head: ClassVar[str] = ""
-
     def __init__(self) -> None:
         name = type(self).__name__
         raise OSError(
@@ -118,9 +119,11 @@ class _AutoModel:
         config = kwargs.pop("config", None)
         name = pretrained_model_name_or_path
         if not isinstance(config, PretrainedConfig):
-            hub = {k: kwargs[k] for k in ("revision", "cache_dir", "local_files_only",
-                                          "use_auth_token") if k in kwargs}  # fmt: skip
-            config = AutoConfig.from_pretrained(config or name, **hub)
+            hub = {option: kwargs[option] for option in _HUB_OPTIONS if option in kwargs}
+            config, kwargs = AutoConfig.from_pretrained(
+                config or name, return_unused_kwargs=True, **kwargs
+            )
+            kwargs |= hub
         return cls._class_for(config).from_pretrained(name, *model_args, config=config, **kwargs)
 
 

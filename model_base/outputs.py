@@ -22,10 +22,14 @@ class ModelOutput(OrderedDict[str, Any]):
     per_sequence: ClassVar[frozenset[str]] = frozenset({"pooler_output", "loss"})
 
     def __post_init__(self) -> None:
-        for field in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, field.name)
-            if value is not None:
-                super().__setitem__(field.name, value)
+        for name in self.names():
+            if (value := getattr(self, name)) is not None:
+                super().__setitem__(name, value)
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Names of all fields, in order."""
+        return [field.name for field in fields(cls)]  # type: ignore[arg-type]  # subclasses are
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, str):

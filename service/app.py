@@ -14,6 +14,7 @@ from service.core.metrics import Metrics
 from service.core.settings import Settings
 from service.dataplane import LocalDataPlane
 from service.engine.supervisor import Supervisor
+from service.engine.template_process import TemplateProcess
 from service.middleware.auth import Auth
 from service.middleware.limits import Limits
 from service.middleware.request_id import RequestId
@@ -42,19 +43,24 @@ class Service:
     events: Events
 
 
-def create_service(settings: Settings, models: Sequence[ModelSpec] = ()) -> Service:
+def create_service(
+    settings: Settings,
+    models: Sequence[ModelSpec] = (),
+    templates: Sequence[TemplateProcess] = (),
+) -> Service:
     """Build the service.
 
     Args:
         settings: read once, passed down.
         models: loaded at start, from wherever the operator says; readiness waits for them.
+        templates: processes that were started ahead; they end with the service.
 
     Raises:
         UnsafeSettings: it would listen beyond this machine without a key.
         BadRequest: a model's name or source is refused.
     """
     check_exposure(settings)
-    metrics, events, supervisor = Metrics(), Events(), Supervisor()
+    metrics, events, supervisor = Metrics(), Events(), Supervisor(templates)
     chosen = tuple(Path(spec.source) for spec in models if Path(spec.source).is_dir())
     sources = Sources(settings.model_folders, chosen, settings.hub)
     services = Services(settings, metrics, supervisor, sources, events.publish)

@@ -16,6 +16,7 @@ from service.core.messages import ModelSpec
 from service.core.names import DTYPES, FRAMEWORKS, device_problem, name_problem
 from service.core.settings import AuthSettings, Settings
 from service.embedded import EMBEDDED_MODEL_NAME, EmbeddedModelMissing, embedded_model_folder
+from service.engine.template_process import start_template
 
 _SERVE = """Serve a model over HTTP: native routes, OpenAI embeddings, Text Embeddings Inference.
 
@@ -63,7 +64,9 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help=f"model folder, or hub id owner/name[@revision] (default: {EMBEDDED_MODEL_NAME})",
     )  # fmt: skip
     serve.add_argument("--name", help="name it is served under (default: the folder's or id's)")
-    serve.add_argument("--framework", choices=FRAMEWORKS, default="auto", help="default: auto")
+    serve.add_argument(
+        "--framework", choices=FRAMEWORKS, default="auto", help="what runs it (default: auto)"
+    )
     serve.add_argument(
         "--dtype", choices=DTYPES, default="auto", help="default: auto, the dtype as stored"
     )
@@ -99,13 +102,16 @@ def _add_inspect(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def _serve(options: argparse.Namespace) -> int:
     settings = _settings(options)
     spec = _spec(options)
+    template = start_template("torch")  # imports its framework while we import ours
     from service.app import UnsafeSettings
     from service.server import serve
 
     try:
-        return serve(settings, [spec])
+        return serve(settings, [spec], [template])
     except (UnsafeSettings, BadRequest) as error:
         raise UsageError(str(error)) from error
+    finally:
+        template.end()
 
 
 def _settings(options: argparse.Namespace) -> Settings:

@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-import os
 import errno
+import os
 import signal
 import socket
 import sys
@@ -19,6 +19,7 @@ from service.app import Service, create_service
 from service.core.log import configure_log
 from service.core.messages import ModelEvent, ModelSpec, ModelState
 from service.core.settings import Settings
+from service.engine.template_process import TemplateProcess
 
 _BACKLOG = 4096
 _STEPS = {
@@ -38,15 +39,22 @@ _WAYS_OUT = {
 }
 
 
-def serve(settings: Settings, models: Sequence[ModelSpec]) -> int:
+def serve(
+    settings: Settings, models: Sequence[ModelSpec], templates: Sequence[TemplateProcess] = ()
+) -> int:
     """Serve until a signal ends it; returns the exit status.
+
+    Args:
+        settings: of the service.
+        models: loaded at start.
+        templates: processes that were started ahead.
 
     Raises:
         UnsafeSettings: it would listen beyond this machine without a key.
         BadRequest: a model cannot be served as asked for.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its processors are the workers'
-    service = create_service(settings, models)
+    service = create_service(settings, models, templates)
     try:
         listener = listen(settings.host, settings.port)
     except CannotListen as error:

@@ -35,15 +35,15 @@ class TensorInfo:
 
 
 class Checkpoint(Protocol):
-    """One open weight file.
+    """One open weight file."""
 
-    Attributes:
-        infos: every tensor under its stored name, known without reading its data.
-        metadata: the file's own string metadata; empty if the format has none.
-    """
+    @property
+    def infos(self) -> Mapping[str, TensorInfo]:
+        """Every tensor under its stored name, known without reading its data."""
 
-    infos: Mapping[str, TensorInfo]
-    metadata: Mapping[str, str]
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The file's own string metadata; empty if the format has none."""
 
     def read(self, name: str) -> Array:
         """The values. Memory-mapped (private, copy on write) where the format allows it.
@@ -63,7 +63,7 @@ class CheckpointFormat(Protocol):
     to ``model_base.conversion``; placing arrays on a device to the stacks.
 
     Attributes:
-        convention: how names and layouts of this format become canonical.
+        name: of the format, for people.
         suffix: of whole files and of shards.
     """
 
@@ -86,6 +86,7 @@ class CheckpointFormat(Protocol):
 
         Raises:
             OSError: the disk is full or the folder cannot be written; nothing is left behind.
+            ValueError: the format cannot hold a tensor's dtype.
         """
 
 
@@ -95,11 +96,11 @@ class Loaded:
 
     arrays: Mapping[str, Array]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    infos: Mapping[str, TensorInfo] = field(init=False)
 
-    @property
-    def infos(self) -> Mapping[str, TensorInfo]:
-        """Shapes and dtypes of the arrays."""
-        return {name: TensorInfo(a.shape, a.dtype) for name, a in self.arrays.items()}
+    def __post_init__(self) -> None:
+        infos = {name: TensorInfo(a.shape, a.dtype) for name, a in self.arrays.items()}
+        object.__setattr__(self, "infos", infos)
 
     def read(self, name: str) -> Array:
         """The array itself."""
@@ -116,6 +117,8 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.replace(path)
+    except RuntimeError as error:  # what torch's and h5py's writers raise when the disk is full
+        raise OSError(f"cannot write {path}: {error}") from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -143,4 +146,6 @@ NUMPY_DTYPES = {
     "I8": np.dtype(np.int8), "U64": np.dtype(np.uint64), "U32": np.dtype(np.uint32),
     "U16": np.dtype(np.uint16), "U8": np.dtype(np.uint8), "BOOL": np.dtype(np.bool_),
 }  # fmt: skip
-"""Element types by the names that safetensors gives them."""
+"""Element types by the names that safetensors gives them; a file with another is refused."""
+
+DTYPES = frozenset(NUMPY_DTYPES.values())

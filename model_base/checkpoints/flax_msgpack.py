@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-import ml_dtypes
-import msgpack
+import msgpack  # type: ignore[import-untyped]  # msgpack has no type hints
 import numpy as np
 from typing_extensions import override
 
 from model_base.checkpoints.base import (
+    DTYPES,
     Array,
     Checkpoint,
     CheckpointFormat,
@@ -27,28 +27,21 @@ from model_base.errors import CheckpointUnreadable
 
 _ARRAY, _SCALAR = 1, 3
 _MAX_DEPTH = 64
+_MAX_LIST = 64
+"""Lists are the shape of an array and its three parts; a declared length is allocated at once."""
+_DTYPES = {dtype.name: dtype for dtype in DTYPES}
 _CHUNKED = "__msgpack_chunked_array__"
 
 
 def _unpack_leaf(code: int, data: bytes) -> Any:
     if code not in (_ARRAY, _SCALAR):
         raise ValueError(f"extension type {code} is not an array")
-    shape, dtype_name, buffer = msgpack.unpackb(data, raw=True, strict_map_key=False)
-    dtype = _dtype(dtype_name.decode() if isinstance(dtype_name, bytes) else dtype_name)
-    shape = tuple(int(length) for length in shape)
+    shape, dtype_name, buffer = msgpack.unpackb(data, raw=True, max_array_len=_MAX_LIST)
+    dtype = _DTYPES[dtype_name.decode()]
     if len(buffer) != math.prod(shape) * dtype.itemsize:
         raise ValueError(f"an array of shape {shape} and {dtype} has {len(buffer)} bytes")
     array = np.frombuffer(bytearray(buffer), dtype).reshape(shape)
     return array if code == _ARRAY else array[()]
-
-
-def _dtype(name: str) -> np.dtype[Any]:
-    if name == "bfloat16" or name.startswith("float8"):
-        return np.dtype(getattr(ml_dtypes, name))
-    dtype = np.dtype(name)
-    if dtype.kind not in "fiub":
-        raise ValueError(f"dtype {name!r} is not a number")
-    return dtype
 
 
 def _leaves(tree: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, Array]]:
@@ -59,10 +52,10 @@ def _leaves(tree: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, Ar
     if isinstance(tree, Mapping):
         for key, value in tree.items():
             yield from _leaves(value, f"{path}/{key}" if path else str(key), depth + 1)
-    elif isinstance(tree, np.ndarray):
-        yield path, tree
-    else:
+    elif isinstance(tree, np.ndarray | np.generic | int | float):
         yield path, np.asarray(tree)
+    else:
+        raise ValueError(f"{path!r} is a {type(tree).__name__}, not an array")
 
 
 def _join_chunks(tree: Mapping[str, Any]) -> Array:
@@ -72,7 +65,7 @@ def _join_chunks(tree: Mapping[str, Any]) -> Array:
 
 
 def _in_order(items: Any) -> list[Any]:
-    """A list, which Flax packs as a map from "0", "1", …"""
+    """A list, which Flax packs as a map from "0", "1" and so on."""
     return [items[str(i)] for i in range(len(items))] if isinstance(items, Mapping) else list(items)
 
 
@@ -90,15 +83,15 @@ class FlaxMsgpack(CheckpointFormat):
     def open(self, path: Path) -> Checkpoint:
         try:
             tree = msgpack.unpackb(
-                path.read_bytes(), ext_hook=_unpack_leaf, raw=False, max_ext_len=2**31 - 1
+                path.read_bytes(), ext_hook=_unpack_leaf, max_array_len=_MAX_LIST
             )
             if not isinstance(tree, Mapping):
                 raise CheckpointUnreadable(f"{path.name} holds a {type(tree).__name__}, not a map")
             return Loaded(dict(_leaves(tree)))
-        except (ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException) as error:
+        except KeyError as error:
+            raise explain_unreadable(path, f"{error} is neither a dtype nor a part") from error
+        except (ValueError, TypeError, AttributeError, OSError, msgpack.UnpackException) as error:
             raise explain_unreadable(path, error) from error
-        except RecursionError as error:
-            raise explain_unreadable(path, "nested too deep") from error
 
     @override
     def write(self, path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
@@ -114,5 +107,5 @@ class FlaxMsgpack(CheckpointFormat):
 
 
 def _pack_leaf(array: Array) -> msgpack.ExtType:
-    payload = (array.shape, array.dtype.name, np.ascontiguousarray(array).tobytes())
+    payload = (array.shape, array.dtype.name, array.tobytes())
     return msgpack.ExtType(_ARRAY, msgpack.packb(payload, use_bin_type=True))

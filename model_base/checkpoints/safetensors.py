@@ -8,7 +8,7 @@ import json
 import mmap
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import safetensors
@@ -30,31 +30,29 @@ from model_base.errors import CheckpointUnreadable
 _CONVENTIONS: dict[str, Convention] = {"tf": keras_names, "flax": flax_names}
 
 
-class MappedFile(Checkpoint):
-    """An open safetensors file. ``read`` copies nothing; pages come in when they are touched."""
+class MappedFile:
+    """An open safetensors file (a ``Checkpoint``)."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         header, start = _read_header(path)
-        self.metadata = header.pop("__metadata__", {})
+        self.metadata: Mapping[str, str] = header.pop("__metadata__", {})
         self.infos = {name: _info(path, name, entry) for name, entry in header.items()}
         self._offsets = {name: start + entry["data_offsets"][0] for name, entry in header.items()}
         with path.open("rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
 
-    @override
     def read(self, name: str) -> Array:
+        """A view of the map: nothing is copied, pages come in when they are touched."""
         info = self.infos[name]
         count = int(np.prod(info.shape, dtype=np.int64))
         flat = np.frombuffer(self._map, info.dtype, count, self._offsets[name])
         return flat.reshape(info.shape)
 
-    @override
     def close(self) -> None:
-        """The map is closed with the last array over it."""
+        """Nothing: the map is closed with the last array over it."""
 
 
-def _read_header(path: Path) -> tuple[dict[str, dict[str, object]], int]:
+def _read_header(path: Path) -> tuple[dict[str, Any], int]:
     """Header as JSON and the offset of the values, after the library has found it sound."""
     try:
         with safetensors.safe_open(path, framework="numpy"):
@@ -66,14 +64,14 @@ def _read_header(path: Path) -> tuple[dict[str, dict[str, object]], int]:
         raise explain_unreadable(path, error) from error
 
 
-def _info(path: Path, name: str, entry: Mapping[str, object]) -> TensorInfo:
-    dtype = NUMPY_DTYPES.get(str(entry["dtype"]))
+def _info(path: Path, name: str, entry: Mapping[str, Any]) -> TensorInfo:
+    dtype = NUMPY_DTYPES.get(entry["dtype"])
     if dtype is None:
         known = ", ".join(NUMPY_DTYPES)
         raise CheckpointUnreadable(
             f"tensor {name!r} in {path.name} has dtype {entry['dtype']!r}; accepted: {known}"
         )
-    return TensorInfo(tuple(entry["shape"]), dtype)  # type: ignore[arg-type]
+    return TensorInfo(tuple(entry["shape"]), dtype)
 
 
 class Safetensors(CheckpointFormat):
@@ -93,7 +91,7 @@ class Safetensors(CheckpointFormat):
 
     @override
     def write(self, path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
-        ready = {name: np.ascontiguousarray(array) for name, array in sorted(tensors.items())}
+        ready = {name: np.asarray(array, order="C") for name, array in sorted(tensors.items())}
         with replacing(path) as partial:
             try:
                 save_file(ready, str(partial), dict(metadata))

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from typing_extensions import override
-
 from model_base.checkpoints.base import Array, Checkpoint, CheckpointFormat, TensorInfo
 from model_base.constants import MAX_JSON_BYTES
 from model_base.errors import CheckpointUnreadable, UnsafeCheckpoint
@@ -28,7 +26,7 @@ def convert_file_size_to_int(size: int | str) -> int:
     if isinstance(size, int):
         return size
     for unit, factor in _UNITS.items():
-        if size.upper().endswith(unit):
+        if str(size).upper().endswith(unit):
             number = size[: -len(unit)].strip()
             if not re.fullmatch(r"\d+", number):
                 break
@@ -89,6 +87,8 @@ def read_index(path: Path) -> Index:
         weight_map, metadata = index["weight_map"], index.get("metadata", {})
         if not isinstance(weight_map, dict) or not isinstance(metadata, dict):
             raise TypeError("'weight_map' and 'metadata' must be objects")
+        if not weight_map:
+            raise ValueError("'weight_map' is empty")
     except (OSError, ValueError, KeyError, TypeError, RecursionError, AttributeError) as error:
         reason = f"no {error} in it" if isinstance(error, KeyError) else error
         raise CheckpointUnreadable(f"index {path} cannot be read: {reason}") from error
@@ -111,8 +111,8 @@ def write_index(path: Path, index: Index) -> None:
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-class ShardedCheckpoint(Checkpoint):
-    """Several files as one. All headers are read at once; data of one shard at a time.
+class ShardedCheckpoint:
+    """Several files as one ``Checkpoint``; all headers are read at once, data shard by shard.
 
     A shard's file is opened for its header, let go, and opened again when the first of its
     tensors is read; the one before is closed then. Read in the order of ``infos``.
@@ -150,12 +150,12 @@ class ShardedCheckpoint(Checkpoint):
             self._open, self._open_path = self._format.open(path), path
         return self._open
 
-    @override
     def read(self, name: str) -> Array:
+        """The values, from the shard that holds them; the shard before is closed."""
         return self._shard(self._path_of[name]).read(name)
 
-    @override
     def close(self) -> None:
+        """Let go of the shard that is open."""
         if self._open is not None:
             self._open.close()
         self._open = self._open_path = None

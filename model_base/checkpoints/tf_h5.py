@@ -6,14 +6,15 @@ list the datasets themselves.
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any, ClassVar
 
-import h5py
-import numpy as np
+import h5py  # type: ignore[import-untyped]  # h5py has no type hints
 from typing_extensions import override
 
 from model_base.checkpoints.base import (
+    DTYPES,
     Array,
     Checkpoint,
     CheckpointFormat,
@@ -25,8 +26,8 @@ from model_base.conversion.conventions import Convention, keras_names
 from model_base.errors import CheckpointUnreadable, UnsafeCheckpoint
 
 
-class H5File(Checkpoint):
-    """An open h5 file. Names are Keras', without the model's own name in front."""
+class H5File:
+    """An open h5 file (a ``Checkpoint``). Names are Keras', without the model's own in front."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -37,71 +38,77 @@ class H5File(Checkpoint):
                 name: TensorInfo(tuple(data.shape), data.dtype)
                 for name, data in self._datasets.items()
             }
-        except (OSError, KeyError, ValueError, RuntimeError) as error:
-            if isinstance(error, CheckpointUnreadable):
-                raise
+        except CheckpointUnreadable:
+            raise
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
             raise explain_unreadable(path, error) from error
         self.metadata: Mapping[str, str] = {}
 
-    @override
     def read(self, name: str) -> Array:
+        """The values, copied out of the file."""
         try:
             values: Array = self._datasets[name][()]
         except OSError as error:
             raise explain_unreadable(self._path, error) from error
         return values
 
-    @override
     def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
 
 def _datasets(path: Path, file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
     """Every weight with its name; a name listed twice (shared embeddings) comes once."""
+    layers = _strings(file, "layer_names")
+    if layers is None:
+        raise CheckpointUnreadable(f"{path.name} lists no layers: not a file of Keras weights")
     seen: set[str] = set()
-    for layer in _strings(file, "layer_names"):
+    for layer in layers:
         node = _child(path, file, layer)
         if isinstance(node, h5py.Dataset):
-            yield layer, node
+            yield layer, _checked(path, layer, node)
             continue
-        for weight in _strings(node, "weight_names"):
+        for weight in _strings(node, "weight_names") or []:
             name = weight.split("/", 1)[-1]
             if name not in seen:
                 seen.add(name)
-                yield name, _dataset(path, node, weight)
-
-
-def _dataset(path: Path, group: h5py.Group, name: str) -> h5py.Dataset:
-    node: Any = group
-    for part in name.split("/"):
-        node = _child(path, node, part)
-    if not isinstance(node, h5py.Dataset) or node.dtype.kind not in "fiub":
-        raise CheckpointUnreadable(f"{path.name}: {name!r} is not a dataset of numbers")
-    return node
+                yield name, _checked(path, weight, _child(path, node, weight))
 
 
 def _child(path: Path, group: h5py.Group, name: str) -> Any:
-    """One step down; a link that leaves the file is refused."""
-    for end in range(1, name.count("/") + 2):
-        part = "/".join(name.split("/")[:end])
-        link = group.get(part, getlink=True)
-        if isinstance(link, h5py.ExternalLink):
-            raise UnsafeCheckpoint(f"{path.name}: {part!r} links to another file")
-    node = group[name]
-    if isinstance(node, h5py.Dataset) and (node.external or node.is_virtual):
-        raise UnsafeCheckpoint(f"{path.name}: the values of {name!r} lie in another file")
+    """What ``name`` leads to. Links are refused: Keras writes none, and they may leave the file."""
+    node: Any = group
+    for part in name.split("/"):
+        if not isinstance(node.get(part, getlink=True), h5py.HardLink):
+            raise UnsafeCheckpoint(f"{path.name}: {part!r} in {name!r} is a link")
+        node = node[part]
     return node
 
 
-def _strings(node: h5py.Group, attribute: str) -> list[str]:
-    """A list attribute, joined from its chunks ``attribute0``, ``attribute1``, … if split."""
+def _checked(path: Path, name: str, node: Any) -> h5py.Dataset:
+    """``node`` if it is a dataset of numbers that are in this file, all of them."""
+    if not isinstance(node, h5py.Dataset) or node.dtype not in DTYPES:
+        raise CheckpointUnreadable(f"{path.name}: {name!r} is not a dataset of numbers")
+    if node.external or node.is_virtual:
+        raise UnsafeCheckpoint(f"{path.name}: the values of {name!r} lie in another file")
+    stored = node.id.get_storage_size()
+    if stored < node.nbytes and node.compression is None:
+        raise CheckpointUnreadable(
+            f"{path.name}: {name!r} has shape {node.shape}, of {node.nbytes} bytes, but {stored} "
+            "are stored"
+        )
+    return node
+
+
+def _strings(node: h5py.Group, attribute: str) -> list[str] | None:
+    """A list attribute, joined from its chunks ``attribute0``, … if split; None if absent."""
     if attribute in node.attrs:
         values = list(node.attrs[attribute])
+    elif f"{attribute}0" in node.attrs:
+        chunks = takewhile(node.attrs.__contains__, (f"{attribute}{i}" for i in count()))
+        values = [value for chunk in chunks for value in node.attrs[chunk]]
     else:
-        values, chunk = [], 0
-        while f"{attribute}{chunk}" in node.attrs:
-            values.extend(node.attrs[f"{attribute}{chunk}"])
-            chunk += 1
+        return None
     return [v.decode() if isinstance(v, bytes) else str(v) for v in values]
 
 
@@ -122,7 +129,9 @@ class TfH5(CheckpointFormat):
     @override
     def write(self, path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
         """Datasets at the root, as shards of transformers 4.26 lay them out."""
+        if odd := {array.dtype.name for array in tensors.values() if array.dtype.isbuiltin != 1}:
+            raise ValueError(f"h5 cannot hold {', '.join(odd)}; accepted: numpy's own dtypes")
         with replacing(path) as partial, h5py.File(partial, "w") as file:
             for name, array in tensors.items():
-                file.create_dataset(name, data=np.asarray(array))
+                file.create_dataset(name, data=array)
             file.attrs["layer_names"] = [name.encode() for name in tensors]

@@ -14,6 +14,7 @@ import numpy as np
 from typing_extensions import override
 
 from model_base.checkpoints.base import (
+    DTYPES,
     Array,
     Checkpoint,
     CheckpointFormat,
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
     import torch
 
 
-class TorchFile(Checkpoint):
-    """An open ``.bin``; memory-mapped unless it is in torch's format of before 1.6."""
+_DTYPES = {dtype.name for dtype in DTYPES}
+
+
+class TorchFile:
+    """An open ``.bin`` (a ``Checkpoint``), memory-mapped if it is a zip (torch 1.6 and later)."""
 
     def __init__(self, path: Path) -> None:
         self._tensors = _load(path)
@@ -39,12 +43,12 @@ class TorchFile(Checkpoint):
             for name, tensor in self._tensors.items()
         }
 
-    @override
     def read(self, name: str) -> Array:
+        """The values, over the tensor's memory."""
         return to_numpy(self._tensors[name])
 
-    @override
     def close(self) -> None:
+        """Forget the tensors; the map is closed with the last array over it."""
         self._tensors = {}
 
 
@@ -60,12 +64,33 @@ def _load(path: Path) -> "dict[str, torch.Tensor]":
         raise explain_unreadable(path, error) from error
     except Exception as error:  # torch's reader raises what it meets: any of a dozen types
         raise explain_unreadable(path, type(error).__name__) from error
-    if isinstance(loaded, dict) and all(isinstance(t, torch.Tensor) for t in loaded.values()):
-        return {str(name): tensor for name, tensor in loaded.items()}
-    raise CheckpointUnreadable(
-        f"{path.name} in {path.parent} is not a state dict of tensors by name but "
-        f"{_describe(loaded)}"
+    if not isinstance(loaded, dict):
+        raise _not_tensors(path, f"a {type(loaded).__name__}")
+    for name, value in loaded.items():
+        if not isinstance(value, torch.Tensor):
+            raise _not_tensors(path, f"a mapping whose entry {name!r} is a {type(value).__name__}")
+        if not _is_plain(value):
+            raise _not_tensors(path, f"a mapping whose entry {name!r} is {_describe(value)}")
+    return {str(name): tensor for name, tensor in loaded.items()}
+
+
+def _not_tensors(path: Path, what: str) -> CheckpointUnreadable:
+    return CheckpointUnreadable(
+        f"{path.name} in {path.parent} is not a state dict of tensors by name but {what}"
     )
+
+
+def _is_plain(tensor: "torch.Tensor") -> bool:
+    """Whether all values are in the file: dense, of a known dtype, as long as what is stored."""
+    import torch
+
+    is_dense = tensor.layout is torch.strided and tensor.device.type == "cpu"
+    is_known = str(tensor.dtype).removeprefix("torch.") in _DTYPES
+    return is_dense and is_known and tensor.nbytes <= tensor.untyped_storage().nbytes()
+
+
+def _describe(tensor: "torch.Tensor") -> str:
+    return f"a {tensor.layout} tensor of shape {tuple(tensor.shape)} and {tensor.dtype}, not dense"
 
 
 def _refusal(path: Path, error: Exception) -> CheckpointUnreadable:
@@ -77,13 +102,6 @@ def _refusal(path: Path, error: Exception) -> CheckpointUnreadable:
             "unpickled, which would run code of the file's author"
         )
     return explain_unreadable(path, "not a pickle of tensors")
-
-
-def _describe(loaded: Any) -> str:
-    if not isinstance(loaded, dict):
-        return f"a {type(loaded).__name__}"
-    odd = next((k, v) for k, v in loaded.items() if not hasattr(v, "storage"))
-    return f"a mapping whose entry {odd[0]!r} is a {type(odd[1]).__name__}"
 
 
 def _is_zip(path: Path) -> bool:
@@ -101,16 +119,12 @@ def to_numpy(tensor: "torch.Tensor") -> Array:
     """The values of a CPU tensor as an array over the same memory."""
     import torch
 
-    tensor = tensor.detach()
-    if tensor.dtype.is_floating_point and tensor.dtype not in _NUMPY_FLOATS(torch):
-        bits = torch.uint8 if tensor.element_size() == 1 else torch.uint16
-        return tensor.contiguous().view(bits).numpy().view(numpy_dtype(tensor.dtype))
-    array: Array = tensor.numpy()
-    return array
-
-
-def _NUMPY_FLOATS(torch: Any) -> tuple[Any, ...]:
-    return (torch.float16, torch.float32, torch.float64)
+    tensor, dtype = tensor.detach(), numpy_dtype(tensor.dtype)
+    if dtype.isbuiltin == 1:
+        array: Array = tensor.numpy()
+        return array
+    bits = torch.uint8 if dtype.itemsize == 1 else torch.uint16
+    return tensor.contiguous().view(bits).numpy().view(dtype)
 
 
 class TorchBin(CheckpointFormat):
@@ -141,10 +155,8 @@ def from_numpy(array: Array) -> "torch.Tensor":
 
     if not array.flags.aligned or any(stride < 0 for stride in array.strides):
         array = array.copy()
-    if array.dtype.kind in "fiub" and not array.dtype.name.startswith(("bfloat", "float8")):
+    if array.dtype.isbuiltin == 1:
         return torch.from_numpy(array)
-    bits = np.uint8 if array.dtype.itemsize == 1 else np.uint16
     dtype: torch.dtype = getattr(torch, array.dtype.name)
-    if not array.flags.c_contiguous:
-        array = np.ascontiguousarray(array)
-    return torch.from_numpy(array.view(bits)).view(dtype)
+    bits = np.uint8 if array.dtype.itemsize == 1 else np.uint16
+    return torch.from_numpy(np.asarray(array, order="C").view(bits)).view(dtype)

@@ -41,9 +41,12 @@ DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 """Fields that every configuration has."""
 
+MAX_LABELS = 10**6
+"""Most labels that are given names; a config file must not be able to fill the memory."""
+
 _PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 _NOT_OURS = ("quantization_config", "compression_config")
-_NOT_STORED = ("_name_or_path", "name_or_path", "transformers_version", "auto_map")
+_NOT_STORED = ("transformers_version", "auto_map")
 
 
 class PretrainedConfig:
@@ -72,20 +75,22 @@ class PretrainedConfig:
     def __init__(self, **kwargs: Any) -> None:
         if (dtype := kwargs.pop("dtype", None)) is not None:
             kwargs["torch_dtype"] = dtype
-        for name, default in DEFAULTS.items():
-            setattr(self, name, kwargs.pop(name, copy.copy(default)))
-        self.torch_dtype = _dtype_name(self.torch_dtype)
-        self.pruned_heads = {int(k): list(v) for k, v in (self.pruned_heads or {}).items()}
+        fields = {name: kwargs.pop(name, copy.copy(value)) for name, value in DEFAULTS.items()}
+        fields["torch_dtype"] = _dtype_name(fields["torch_dtype"])
+        fields["pruned_heads"] = {
+            int(layer): list(heads) for layer, heads in (fields["pruned_heads"] or {}).items()
+        }
+        for name, value in fields.items():
+            setattr(self, name, value)
         self._set_labels(kwargs)
         if self.problem_type is not None and self.problem_type not in _PROBLEM_TYPES:
             raise ValueError(
                 f"problem_type is {self.problem_type!r}; accepted: {', '.join(_PROBLEM_TYPES)}"
             )
         self.name_or_path = str(kwargs.pop("name_or_path", ""))
-        for name in _NOT_STORED:
-            kwargs.pop(name, None)
         for name, value in kwargs.items():
-            setattr(self, name, value)
+            if name not in _NOT_STORED and not _is_ours(type(self), name):
+                setattr(self, name, value)
 
     def _set_labels(self, kwargs: dict[str, Any]) -> None:
         id2label, label2id = kwargs.pop("id2label", None), kwargs.pop("label2id", None)
@@ -93,7 +98,7 @@ class PretrainedConfig:
         self.id2label: dict[int, str]
         self.label2id: dict[str, int]
         if id2label and (num_labels is None or num_labels == len(id2label)):
-            self.id2label = {int(key): value for key, value in id2label.items()}
+            self.id2label = _numbered(id2label)
             self.label2id = label2id or {value: key for key, value in self.id2label.items()}
         else:
             self.num_labels = 2 if num_labels is None else num_labels
@@ -108,11 +113,13 @@ class PretrainedConfig:
 
     @property
     def num_labels(self) -> int:
-        """Number of labels of a classification head; setting it makes ``LABEL_0``, ``LABEL_1``…"""
+        """Number of labels of a classifier; setting it calls them ``LABEL_0`` and so on."""
         return len(self.id2label)
 
     @num_labels.setter
     def num_labels(self, count: int) -> None:
+        if not 0 <= count <= MAX_LABELS:
+            raise ValueError(f"num_labels is {count}; accepted: 0 to {MAX_LABELS}")
         self.id2label = {i: f"LABEL_{i}" for i in range(count)}
         self.label2id = {label: i for i, label in self.id2label.items()}
 
@@ -130,7 +137,7 @@ class PretrainedConfig:
         for name in _NOT_OURS:
             if getattr(self, name, None):
                 raise UnsupportedConfig(name, getattr(self, name), "none: quantised weights")
-        for name, accepted in self.handled.items():
+        for name, accepted in type(self).handled.items():
             if (value := getattr(self, name, accepted[0])) not in accepted:
                 raise UnsupportedConfig(name, value, ", ".join(map(repr, accepted)))
 
@@ -181,7 +188,7 @@ class PretrainedConfig:
         """
         return_unused = kwargs.pop("return_unused_kwargs", False)
         overrides = {key: kwargs.pop(key) for key in ("num_labels", "id2label") if key in kwargs}
-        config = cls(**{**config_dict, **overrides})
+        config = cls(**dict(config_dict) | overrides)
         for key in [key for key in kwargs if key != "torch_dtype" and hasattr(config, key)]:
             setattr(config, key, kwargs.pop(key))
         return (config, kwargs) if return_unused else config
@@ -233,10 +240,21 @@ class PretrainedConfig:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, type(self)) and self.__dict__ == other.__dict__
 
-    __hash__ = None  # type: ignore[assignment]
-
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string()}"
+
+
+def _numbered(id2label: Any) -> dict[int, str]:
+    try:
+        return {int(number): label for number, label in id2label.items()}
+    except (AttributeError, TypeError, ValueError):
+        seen = repr(id2label)[:100]
+        raise ValueError(f"id2label is {seen}; accepted: each label by its number") from None
+
+
+def _is_ours(cls: type[PretrainedConfig], name: str) -> bool:
+    """Whether ``name`` is private or part of the class: a config file must not replace those."""
+    return name.startswith("_") or hasattr(cls, name)
 
 
 def _dtype_name(dtype: Any) -> str | None:

@@ -33,7 +33,7 @@ def keras_names(name: str, shape: Shape) -> Canonical:
     ``x___y`` is a layer ``y`` whose scope repeats, ``_._`` numbers a layer in a list.
     """
     name = re.sub(r"(^|/)[^/]*___([^/]*)/", r"\1\2/", name.removesuffix(":0"))
-    parts = [part for part in name.replace("_._", "/").split("/") if part]
+    parts = [part for part in name.replace("_._", "/").split("/") if part] or [name]
     is_kernel = parts[-1] == "kernel"
     parts[-1] = _KERAS_NAMES.get(parts[-1], parts[-1])
     return ".".join(parts), _kernel_to_torch(len(shape)) if is_kernel else None

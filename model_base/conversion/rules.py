@@ -80,7 +80,7 @@ class Rename(Rule):
 
 @dataclass(frozen=True, slots=True)
 class Split(Rule):
-    """One stored tensor ``….old`` is the concatenation of ``….new[0]``, ``….new[1]``, …"""
+    """One stored tensor ``….old`` is ``….new[0]``, ``….new[1]`` and so on, joined."""
 
     old: str
     new: tuple[str, ...]

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from typing_extensions import override
 
-from model_base.errors import HubUnavailable, ModelBaseError
+from model_base.errors import HubUnavailable
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 
@@ -86,8 +86,6 @@ class HubRepository(ModelFiles):
                 "private, log in with `hf auth login` or pass use_auth_token"
             ) from error
         except Exception as error:  # any transport's own error; all mean the same to the caller
-            if isinstance(error, ModelBaseError | KeyboardInterrupt):
-                raise
             raise HubUnavailable(f"cannot get {name} of {self.repo_id!r}: {error}") from error
         return Path(path)
 
@@ -106,7 +104,7 @@ def model_files(
         HubUnavailable: neither a folder nor a possible name on the hub.
     """
     path = Path(name_or_path)
-    if path.is_dir():
+    if str(name_or_path) and path.is_dir():
         return Folder(path)
     if not _HUB_ID.fullmatch(str(name_or_path)) or path.exists():
         raise HubUnavailable(

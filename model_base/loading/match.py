@@ -46,11 +46,11 @@ class Match:
 
     Attributes:
         recipes: by the group's first name.
-        missing: first names of groups that nothing is stored for, ignored ones included.
+        empty: first names of all other groups: missing, ignored or of another shape.
     """
 
     recipes: Recipes
-    missing: list[str]
+    empty: list[str]
     report: LoadReport
 
 
@@ -88,34 +88,36 @@ def match(
         CorruptCheckpoint: base names without prefix beside the head's names.
     """
     to_stored = _prefix_change(wanted, recipes, label)
-    report, found, missing = LoadReport(), {}, []
+    report = LoadReport()
+    found: Recipes = {}
     used: set[str] = set()
     for names, shape in wanted.groups:
         stored = [s for s in map(to_stored, names) if s in recipes]
         used.update(stored)
         if not stored:
-            missing.append(names[0])
-            continue
-        recipe = recipes[stored[0]]
-        if (seen := recipe.shape(shapes)) == shape:
-            found[names[0]] = recipe
+            report.missing.append(names[0])
+        elif (seen := _made(recipes[stored[0]], shapes)) == shape:
+            found[names[0]] = recipes[stored[0]]
         else:
-            report.mismatched.append((recipe.sources[0], seen, shape))
-            missing.append(names[0])
-    mismatched = {source for source, _, _ in report.mismatched}
-    lost = {n for n in missing if not mismatched & _sources(recipes.get(to_stored(n)))}
-    report.missing = _keep([n for n in missing if n in lost], wanted.ignore_missing)
+            source = recipes[stored[0]].sources[0]
+            report.mismatched.append((source, seen or shapes[source], shape))
+    empty = [names[0] for names, _ in wanted.groups if names[0] not in found]
+    report.missing = _keep(report.missing, wanted.ignore_missing)
     left = [s for name in recipes if name not in used for s in recipes[name].sources]
     promised = set(map(to_stored, wanted.names)) if absent else set()
     left += [name for name in absent if name not in promised]
     report.unexpected = _keep(list(dict.fromkeys(left)), wanted.ignore_unexpected)
     if report.mismatched and not ignore_mismatched:
         raise _mismatch(wanted.class_name, label, report)
-    return Match(found, missing, report)
+    return Match(found, empty, report)
 
 
-def _sources(recipe: Recipe | None) -> set[str]:
-    return set(recipe.sources) if recipe else set()
+def _made(recipe: Recipe, shapes: Mapping[str, Shape]) -> Shape | None:
+    """The shape that a recipe makes; None if the stored shapes cannot be taken apart by it."""
+    try:
+        return recipe.shape(shapes)
+    except (ValueError, IndexError):
+        return None
 
 
 def _keep(names: list[str], ignored: Sequence[str]) -> list[str]:
@@ -152,18 +154,16 @@ def _check_head_is_absent(wanted: Wanted, recipes: Recipes, prefix: str, label: 
     trunk = [n for n in wanted.names if n.startswith(prefix) and n.removeprefix(prefix) in recipes]
     if heads and trunk:
         raise CorruptCheckpoint(
-            f"the checkpoint {label} is corrupted: it holds {heads[0]!r} of {wanted.class_name}'s head, "
-            f"but the base model's names lack the prefix {prefix!r} (such as "
-            f"{trunk[0].removeprefix(prefix)!r})"
+            f"the checkpoint {label} is corrupted: it holds {heads[0]!r} of "
+            f"{wanted.class_name}'s head, but the base model's names lack the prefix {prefix!r} "
+            f"(such as {trunk[0].removeprefix(prefix)!r})"
         )
 
 
 def _mismatch(class_name: str, label: str, report: LoadReport) -> CheckpointMismatch:
     lines = [
-        f"\tsize mismatch for {name}: stored {stored}, the model has {wanted}"
-        for name, stored, wanted in report.mismatched
+        f"Error(s) in loading state_dict for {class_name} from {label}:",
+        *(f"size mismatch for {n}: stored {s}, the model has {w}" for n, s, w in report.mismatched),
+        "ignore_mismatched_sizes=True leaves these newly initialised",
     ]
-    return CheckpointMismatch(
-        f"Error(s) in loading state_dict for {class_name} from {label}:\n" + "\n".join(lines)
-        + "\n\tignore_mismatched_sizes=True leaves these newly initialised"
-    )  # fmt: skip
+    return CheckpointMismatch("\n\t".join(lines))

@@ -34,7 +34,7 @@ class LoadReport:
         }
 
     def log(self, class_name: str, source: str) -> None:
-        """Warn of what was not used, newly initialised or of another shape; else say all is well."""
+        """Warn of what was not used or newly initialised; else say that all is well."""
         if self.unexpected:
             logger.warning(
                 "%d tensors of %s were not used when initializing %s: %s",

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
 ScoreBias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -49,7 +49,9 @@ class Layout(Protocol):
 
         Args:
             layer: which layer asks; for caches and per-layer head masks.
-            query: token tensor with heads: ``[*positions.shape, N, D]``; key and value likewise.
+            query: token tensor with heads: ``[*positions.shape, N, D]``.
+            key: like ``query``.
+            value: like ``query``.
             scale: factor of the scores.
             score_bias: added to the scaled scores; for relative positions.
             dropout_p: probability of dropping an attention weight.
@@ -220,6 +222,8 @@ def padded_layout(
         position_ids: ``[B, L]``; None counts from the length of the cache.
         head_mask: ``[N]`` or ``[layers, N]``.
         past_key_values: of each layer, ``[B, N, S, D]``.
+        keep_weights: collect the attention weights.
+        keep_cache: collect keys and values.
     """
     batch, length = tokens_BL.shape
     past = past_key_values[0][0].shape[2] if past_key_values is not None else 0
@@ -255,5 +259,30 @@ def cross_layout(
 
 
 def collected(layout: Layout | None, what: str) -> tuple[Any, ...] | None:
-    """What a padded layout collected on the way: ``"weights"`` or ``"present"``."""
-    return tuple(getattr(layout, what)) if isinstance(layout, PaddedLayout) else None
+    """The ``"weights"`` or ``"present"`` that a padded layout collected; None if it did not."""
+    return tuple(getattr(layout, what)) or None if isinstance(layout, PaddedLayout) else None
+
+
+def distance_scores(
+    table: nn.Embedding,
+    query_BNLD: Tensor,
+    key_BNSD: Tensor,
+    queries_L: Tensor,
+    keys_S: Tensor,
+    *,
+    with_keys: bool,
+) -> Tensor:
+    """Scores ``[B, N, L, S]``, scaled, of how far each query is from each key.
+
+    ``table`` has a row ``[D]`` for each distance, from the most negative one on; ``queries_L``
+    and ``keys_S`` are positions. ``with_keys`` lets keys score the distance, too.
+
+    Source: Shaw et al. 2018; Huang et al. 2020, method 4 (with keys).
+    """
+    distance_LS = queries_L[:, None] - keys_S[None, :] + table.num_embeddings // 2
+    embedding_LSD: Tensor = table(distance_LS).to(query_BNLD.dtype)
+    scores_BNLS: Tensor = torch.einsum("bnld,lsd->bnls", query_BNLD, embedding_LSD)
+    if with_keys:
+        scores_BNLS = scores_BNLS + torch.einsum("bnsd,lsd->bnls", key_BNSD, embedding_LSD)
+    scaled: Tensor = scores_BNLS * query_BNLD.shape[-1] ** -0.5
+    return scaled

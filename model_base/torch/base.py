@@ -5,7 +5,7 @@ Source: transformers 4.19.2, ``modeling_utils.PreTrainedModel``.
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from model_base.configs.base import PretrainedConfig
 from model_base.torch.arrays import float_dtype
 from model_base.torch.embeddings import EmbeddingsMixin
+from model_base.torch.empty import without_memory
 from model_base.torch.loading import (
     Source,
     default_dtype,
@@ -47,7 +48,7 @@ def no_init_weights(_enable: bool = True) -> Iterator[None]:
         _init_weights = before
 
 
-class PreTrainedModel(nn.Module, ModuleUtilsMixin, EmbeddingsMixin, PruningMixin, SavingMixin):
+class PreTrainedModel(EmbeddingsMixin, PruningMixin, SavingMixin, ModuleUtilsMixin, nn.Module):
     """Base class of all models: configuration, loading, saving, and what all can do.
 
     Class attributes of a subclass: ``config_class``, ``base_model_prefix`` (name of the trunk
@@ -123,14 +124,6 @@ class PreTrainedModel(nn.Module, ModuleUtilsMixin, EmbeddingsMixin, PruningMixin
         with default_dtype(chosen):
             return cls(config, **kwargs)
 
-    def _init_weights(self, module: nn.Module) -> None:
-        """Initialise one module; each architecture has its own.
-
-        Raises:
-            NotImplementedError: unless a subclass overrides it.
-        """
-        raise NotImplementedError(f"{type(self).__name__} does not say how weights start")
-
     def init_weights(self) -> None:
         """Prune heads as the configuration says, initialise the weights, tie them."""
         if self.config.pruned_heads:
@@ -160,7 +153,8 @@ class PreTrainedModel(nn.Module, ModuleUtilsMixin, EmbeddingsMixin, PruningMixin
         return any(getattr(m, "gradient_checkpointing", False) for m in self.modules())
 
     def _set_gradient_checkpointing(self, value: bool) -> None:
-        for module in self.modules():
+        modules: Iterable[Any] = self.modules()
+        for module in modules:
             if hasattr(module, "gradient_checkpointing"):
                 module.gradient_checkpointing = value
 
@@ -215,6 +209,7 @@ class PreTrainedModel(nn.Module, ModuleUtilsMixin, EmbeddingsMixin, PruningMixin
             kwargs.pop(argument, None)
         name = pretrained_model_name_or_path
         config, kwargs = cls._config_for(name, kwargs.pop("config", None), options, kwargs)
+        config.check_supported()
         with _open(cls, name, state_dict, flags, options) as source:
             dtype = pick_dtype(torch_dtype, config, source, cls.__name__)
             model = cls._build_empty(config, dtype, model_args, kwargs)
@@ -233,6 +228,7 @@ class PreTrainedModel(nn.Module, ModuleUtilsMixin, EmbeddingsMixin, PruningMixin
     ) -> tuple[Any, dict[str, Any]]:
         """The configuration, and the keyword arguments that are the class's own."""
         if isinstance(config, PretrainedConfig):
+            config.name_or_path = str(name or config.name_or_path)
             return config, kwargs
         where = config if config is not None else name
         if where is None:
@@ -248,7 +244,7 @@ class PreTrainedModel(nn.Module, ModuleUtilsMixin, EmbeddingsMixin, PruningMixin
         cls, config: Any, dtype: torch.dtype, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """The model without memory: every tensor on the meta device, tied as it will be."""
-        with default_dtype(dtype), torch.device("meta"), no_init_weights():
+        with default_dtype(dtype), without_memory(), no_init_weights():
             model = cls(config, *args, **kwargs)
         model.tie_weights()
         return model

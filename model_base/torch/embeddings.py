@@ -3,22 +3,29 @@
 Source: transformers 4.19.2, ``modeling_utils.PreTrainedModel``.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from model_base.log import get_logger
-
-logger = get_logger("embeddings")
+from model_base.torch.module_utils import MixinBase
 
 
-class EmbeddingsMixin:
+class EmbeddingsMixin(MixinBase):
     """What a model does with its input and output embeddings."""
 
     config: Any
     base_model_prefix: str
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Initialise one module; each architecture has its own.
+
+        Raises:
+            NotImplementedError: unless a subclass overrides it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how weights start")
 
     def get_input_embeddings(self) -> nn.Module:
         """The module that turns token ids into vectors.
@@ -29,7 +36,8 @@ class EmbeddingsMixin:
         base = getattr(self, self.base_model_prefix, self)
         if base is self:
             raise NotImplementedError(f"{type(self).__name__} names no input embeddings")
-        return base.get_input_embeddings()  # type: ignore[no-any-return]
+        embeddings: nn.Module = base.get_input_embeddings()
+        return embeddings
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Replace the module that turns token ids into vectors.
@@ -79,7 +87,8 @@ class EmbeddingsMixin:
         output = self.get_output_embeddings()
         if output is not None and getattr(self.config, "tie_word_embeddings", True):
             self._tie_or_clone_weights(output, self.get_input_embeddings())
-        for module in self.modules():  # type: ignore[attr-defined]
+        modules: Iterable[Any] = self.modules()
+        for module in modules:
             if hasattr(module, "_tie_weights"):
                 module._tie_weights()
 
@@ -131,7 +140,7 @@ class EmbeddingsMixin:
         new = nn.Embedding(
             rows, old.embedding_dim, padding, device=old.weight.device, dtype=old.weight.dtype
         )
-        self._init_weights(new)  # type: ignore[attr-defined]
+        self._init_weights(new)
         _copy_rows(old.weight, new.weight)
         return new
 
@@ -145,7 +154,7 @@ class EmbeddingsMixin:
         has_bias = old.bias is not None
         weight = old.weight
         new = nn.Linear(old.in_features, rows, has_bias, device=weight.device, dtype=weight.dtype)
-        self._init_weights(new)  # type: ignore[attr-defined]
+        self._init_weights(new)
         _copy_rows(old.weight, new.weight)
         if has_bias:
             _copy_rows(old.bias, new.bias)

@@ -3,12 +3,15 @@
 Shape letters: B batch, L length, H hidden, N labels.
 """
 
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from typing_extensions import override
 
 from model_base.activations import activation_kind
 from model_base.outputs import ModelOutput
@@ -26,13 +29,50 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def activation(name: str) -> Callable[[Tensor], Tensor]:
+class Activation(nn.Module):
     """The function that a configuration calls ``name``.
 
     Raises:
         UnsupportedConfig: the name is not known.
     """
-    return ACTIVATIONS[activation_kind(name)]
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.kind = activation_kind(name)
+
+    @override
+    def forward(self, hidden: Tensor) -> Tensor:
+        return ACTIVATIONS[self.kind](hidden)
+
+
+class DropoutLinear(nn.Linear):
+    """A linear layer with dropout before it."""
+
+    def __init__(self, in_features: int, out_features: int, dropout_p: float) -> None:
+        super().__init__(in_features, out_features)
+        self.dropout = nn.Dropout(dropout_p)
+
+    @override
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(self.dropout(input))
+
+
+def named(**modules: nn.Module) -> nn.Sequential:
+    """Modules one after another, under these names."""
+    return nn.Sequential(OrderedDict(modules))
+
+
+def tokens_of(input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:
+    """Any tensor of the tokens' shape, from ids ``[…]`` or embeddings ``[…, H]``.
+
+    Raises:
+        ValueError: both are given, or neither.
+    """
+    if input_ids is not None and inputs_embeds is None:
+        return input_ids
+    if inputs_embeds is not None and input_ids is None:
+        return inputs_embeds[..., 0]
+    raise ValueError("give exactly one of input_ids and inputs_embeds")
 
 
 def token_loss(logits: Tensor, labels: Tensor | None) -> Tensor | None:
@@ -84,17 +124,27 @@ def span_loss(
     return torch.stack(losses).mean()
 
 
+def total(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    """The sum of two losses; None unless there are both."""
+    return None if first is None or second is None else first + second
+
+
 def finish(
     output: ModelOutput, config: Any, return_dict: bool | None, trunk: ModelOutput | None = None
 ) -> Any:
     """The output as it was asked for: itself, or the tuple of what is not None.
 
     Args:
-        trunk: hidden states, attentions and caches that the trunk returned are passed on.
+        output: what the model computed.
+        config: has the default of ``return_dict``.
+        return_dict: the argument of the forward.
+        trunk: fields of ``output`` that it fills, such as hidden states and the cache, are
+            passed on.
     """
-    for name, value in (trunk or {}).items():
-        if name not in ("last_hidden_state", "pooler_output"):
-            output[name] = value
+    shared: Mapping[str, Any] = trunk or {}
+    for name in output.names():
+        if name in shared and name not in output:
+            output[name] = shared[name]
     return output if chosen(return_dict, config.use_return_dict) else output.to_tuple()
 
 
@@ -113,3 +163,34 @@ def normal_init(module: nn.Module, spread: float) -> None:
         module.weight.data.fill_(1.0)
     if isinstance(module, nn.Linear | nn.LayerNorm) and module.bias is not None:
         module.bias.data.zero_()
+
+
+def head_size(width: int, num_heads: int) -> int:
+    """Width of one attention head.
+
+    Raises:
+        ValueError: the heads do not share the width evenly.
+    """
+    if width % num_heads:
+        raise ValueError(f"hidden_size {width} is no multiple of num_attention_heads {num_heads}")
+    return width // num_heads
+
+
+def run_layers(
+    layers: Iterable[nn.Module], hidden: Tensor, *args: Any, recompute: bool
+) -> tuple[Tensor, ...]:
+    """The states before each layer and after the last.
+
+    Args:
+        layers: each is called ``layer(hidden, *args)`` and returns the next hidden state.
+        hidden: what the first gets.
+        args: the other arguments of each.
+        recompute: compute a layer again in the backward pass instead of keeping its activations.
+    """
+    states = [hidden]
+    for layer in layers:
+        if recompute:
+            states.append(checkpoint(layer, states[-1], *args, use_reentrant=False))
+        else:
+            states.append(layer(states[-1], *args))
+    return tuple(states)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from model_base import constants
 from model_base.checkpoints.base import Checkpoint, Loaded, TensorInfo
+from model_base.checkpoints.sharding import ShardedCheckpoint
 from model_base.checkpoints.torch_bin import to_numpy
 from model_base.conversion.conventions import torch_names
 from model_base.conversion.rules import Recipes, Rule
@@ -43,11 +44,13 @@ class Source:
     Attributes:
         recipes: what it can give, by canonical name.
         label: what messages call it.
+        absent: names that its index promises and no shard holds.
     """
 
     checkpoint: Checkpoint
     recipes: Recipes
     label: str
+    absent: Sequence[str] = ()
 
 
 @contextlib.contextmanager
@@ -56,14 +59,17 @@ def open_source(files: WeightFiles, rules: Iterable[Rule]) -> Iterator[Source]:
     checkpoint = files.open()
     try:
         convention = files.format.convention(checkpoint)
-        yield Source(checkpoint, canonical(checkpoint, convention, rules), files.label)
+        recipes = canonical(checkpoint, convention, rules)
+        absent = checkpoint.absent if isinstance(checkpoint, ShardedCheckpoint) else ()
+        yield Source(checkpoint, recipes, files.label, absent)
     finally:
         checkpoint.close()
 
 
 def state_dict_source(state_dict: Mapping[str, Tensor], rules: Iterable[Rule]) -> Source:
-    """Tensors that the caller brings, as a checkpoint."""
-    checkpoint = Loaded({name: to_numpy(tensor.cpu()) for name, tensor in state_dict.items()})
+    """Tensors that the caller brings, as a checkpoint; copied, since the model will own them."""
+    arrays = {name: to_numpy(tensor.cpu()).copy() for name, tensor in state_dict.items()}
+    checkpoint = Loaded(arrays)
     return Source(checkpoint, canonical(checkpoint, torch_names, rules), "the state dict given")
 
 
@@ -170,10 +176,10 @@ def fill(
     shapes = {name: info.shape for name, info in source.checkpoint.infos.items()}
     found = match(
         wanted, source.recipes, shapes, label=source.label,
-        absent=getattr(source.checkpoint, "absent", ()), ignore_mismatched=ignore_mismatched,
+        absent=source.absent, ignore_mismatched=ignore_mismatched,
     )  # fmt: skip
     slots = {names[0]: names for names, _ in groups}
-    initialise(model, found.missing, slots, device)
+    initialise(model, found.empty, slots, device)
     assign(model, found, slots, source.checkpoint, device, progress)
     return found.report
 
@@ -193,20 +199,15 @@ def assign(
     done = 0
     for name, recipe in recipes:
         array = recipe.apply([checkpoint.read(source) for source in recipe.sources])
-        current = model.get_parameter(name) if _is_parameter(model, name) else _get(model, name)
-        put(model, slots[name], to_tensor(array, current, device))
+        put(model, slots[name], to_tensor(array, _tensor(model, name), device))
         done += sum(checkpoint.infos[source].num_bytes for source in recipe.sources)
         if progress is not None:
             progress(done, total)
 
 
-def _get(model: nn.Module, name: str) -> Tensor:
-    return model.get_buffer(name)
-
-
-def _is_parameter(model: nn.Module, name: str) -> bool:
+def _tensor(model: nn.Module, name: str) -> Any:
     owner, _, attribute = name.rpartition(".")
-    return attribute in model.get_submodule(owner)._parameters
+    return getattr(model.get_submodule(owner), attribute)
 
 
 def put(model: nn.Module, names: Sequence[str], tensor: Tensor) -> None:
@@ -237,7 +238,7 @@ def initialise(
     assigned afterwards. A module's own ``reset_parameters`` comes first, then the model's
     ``_init_weights``; bare parameters that neither knows are zeros.
     """
-    owners: dict[str, nn.Module] = {}
+    owners: dict[str, Any] = {}
     for name in missing:
         for slot in slots[name]:
             owner = re.sub(r"\.?[^.]+$", "", slot)
@@ -274,7 +275,7 @@ def load_sharded_checkpoint(model: nn.Module, folder: str | Path, strict: bool =
     files = _indexed(Path(folder))
     with open_source(files, ()) as source:
         own = model.state_dict(keep_vars=True)
-        stored = {*source.recipes, *getattr(source.checkpoint, "absent", ())}
+        stored = {*source.recipes, *source.absent}
         missing, unexpected = sorted(set(own) - stored), sorted(stored - set(own))
         if strict and (missing or unexpected):
             raise CheckpointMismatch(

@@ -5,8 +5,8 @@ Source: transformers 4.19.2, ``modeling_utils.ModuleUtilsMixin``.
 
 import os
 import warnings
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import torch
@@ -14,8 +14,15 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from model_base.log import get_logger
+from model_base.torch.empty import without_memory
 
 logger = get_logger("module_utils")
+
+if TYPE_CHECKING:
+    MixinBase = nn.Module
+else:
+    MixinBase = object
+"""A mixin is one of a module, but does not derive from it: users list ``nn.Module`` first."""
 
 EXTENDED_FILL = -10000.0
 INVERTED_FILL = {torch.float16: -1e4, torch.bfloat16: -1e9, torch.float32: -1e9}
@@ -42,7 +49,7 @@ def _first_tensor(module: nn.Module) -> Tensor:
     raise ValueError(f"{type(module).__name__} has no parameters and no tensors")
 
 
-class ModuleUtilsMixin:
+class ModuleUtilsMixin(MixinBase):
     """A few utilities for ``torch.nn.Module``, to be used as a mixin."""
 
     config: Any
@@ -52,12 +59,12 @@ class ModuleUtilsMixin:
     @property
     def device(self) -> torch.device:
         """The device of the module, assuming that all its parameters are on one."""
-        return get_parameter_device(self)  # type: ignore[arg-type]
+        return get_parameter_device(self)
 
     @property
     def dtype(self) -> torch.dtype:
         """The dtype of the module, assuming that all its floating parameters have one."""
-        return get_parameter_dtype(self)  # type: ignore[arg-type]
+        return get_parameter_dtype(self)
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """Number of values in the parameters, shared ones counted once.
@@ -67,13 +74,12 @@ class ModuleUtilsMixin:
             exclude_embeddings: leave out the tables of every ``nn.Embedding`` (words, positions,
                 token types), and with them the heads tied to them.
         """
-        module: nn.Module = self  # type: ignore[assignment]
         tables: set[int] = set()
         if exclude_embeddings:
-            tables = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
+            tables = {id(m.weight) for m in self.modules() if isinstance(m, nn.Embedding)}
         return sum(
             p.numel()
-            for p in module.parameters()
+            for p in self.parameters()
             if id(p) not in tables and (p.requires_grad or not only_trainable)
         )
 
@@ -103,13 +109,16 @@ class ModuleUtilsMixin:
         return 6 * self.estimate_tokens(input_dict) * parameters
 
     def forward_flops(self, batch_size: int, sequence_length: int) -> int:
-        """Operations of one forward on ``[batch_size, sequence_length]``, counted on a copy
-        without memory (multiply and add are two). Matrix products and attention only.
+        """Operations of one forward on ``[batch_size, sequence_length]``.
+
+        Counted on a copy without memory; a multiplication with its addition is two. Matrix
+        products and attention only.
 
         Source: torch.utils.flop_counter.
         """
-        with torch.device("meta"), torch.no_grad():
-            twin = type(self)(self.config).eval()  # type: ignore[call-arg]
+        model_class: Any = type(self)
+        with without_memory(), torch.no_grad():
+            twin = model_class(self.config).eval()
             inputs = twin.example_inputs(batch_size, sequence_length)
             with FlopCounterMode(display=False) as counter:
                 twin(**inputs)
@@ -192,20 +201,21 @@ class ModuleUtilsMixin:
         return mask.unsqueeze(-1) if is_attention_chunked else mask
 
     def add_memory_hooks(self) -> None:
-        """Keep, on each submodule, the resident bytes before and after its forward, and add up
-        the differences in ``mem_rss_diff``.
+        """Note the process's resident memory around the forward of each submodule.
+
+        Sets on each, in bytes: ``mem_rss_pre_forward``, ``mem_rss_post_forward`` and their
+        differences added up, ``mem_rss_diff``.
         """
-        for module in self.modules():  # type: ignore[attr-defined]
+        for module in self.modules():
             module.register_forward_pre_hook(_note_memory_before)
             module.register_forward_hook(_note_memory_after)
         self.reset_memory_hooks_state()
 
     def reset_memory_hooks_state(self) -> None:
         """Set what the memory hooks keep to zero."""
-        for module in self.modules():  # type: ignore[attr-defined]
-            module.mem_rss_diff = 0
-            module.mem_rss_post_forward = 0
-            module.mem_rss_pre_forward = 0
+        modules: Iterable[Any] = self.modules()
+        for module in modules:
+            module.mem_rss_diff = module.mem_rss_post_forward = module.mem_rss_pre_forward = 0
 
 
 def _with_head_axis(mask: Tensor, input_shape: tuple[int, ...]) -> Tensor:
@@ -229,11 +239,10 @@ def _resident_bytes() -> int:
     return int(psutil.Process(os.getpid()).memory_info().rss)
 
 
-def _note_memory_before(module: nn.Module, *args: Any) -> None:
-    module.mem_rss_pre_forward = _resident_bytes()  # type: ignore[assignment]
+def _note_memory_before(module: Any, *args: Any) -> None:
+    module.mem_rss_pre_forward = _resident_bytes()
 
 
-def _note_memory_after(module: nn.Module, *args: Any) -> None:
-    module.mem_rss_post_forward = _resident_bytes()  # type: ignore[assignment]
-    change = module.mem_rss_post_forward - module.mem_rss_pre_forward  # type: ignore[operator]
-    module.mem_rss_diff = change + getattr(module, "mem_rss_diff", 0)
+def _note_memory_after(module: Any, *args: Any) -> None:
+    module.mem_rss_post_forward = _resident_bytes()
+    module.mem_rss_diff += module.mem_rss_post_forward - module.mem_rss_pre_forward

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from model_base.torch.module_utils import MixinBase
 
-class PruningMixin:
+
+class PruningMixin(MixinBase):
     """What a model does when heads are pruned."""
 
     config: Any
@@ -25,7 +27,7 @@ class PruningMixin:
         Raises:
             NotImplementedError: the architecture cannot prune.
         """
-        base = self.base_model  # type: ignore[attr-defined]
+        base: Any = self.base_model
         if not hasattr(base, "_prune_heads"):
             raise NotImplementedError(f"{type(self).__name__} cannot prune heads")
         for layer, heads in heads_to_prune.items():
@@ -53,6 +55,32 @@ def find_pruneable_heads_and_indices(
     for head in left:
         keep[head - sum(pruned < head for pruned in already_pruned_heads)] = False
     return left, torch.arange(n_heads * head_size, device="cpu")[keep.view(-1)]
+
+
+def prune_attention(
+    attention: Any, names: Iterable[str], output: Any, heads: Iterable[int], pruned: set[int]
+) -> set[int]:
+    """Take heads out of an attention's projections.
+
+    Args:
+        attention: has ``num_attention_heads``, ``attention_head_size`` and the projections.
+        names: of the projections into heads.
+        output: its ``dense`` projects the heads back.
+        heads: to prune, by original number.
+        pruned: pruned before, by original number.
+
+    Returns:
+        All heads that are pruned now.
+    """
+    left, index = find_pruneable_heads_and_indices(
+        heads, attention.num_attention_heads, attention.attention_head_size, pruned
+    )
+    if left:
+        for name in names:
+            setattr(attention, name, prune_linear_layer(getattr(attention, name), index))
+        output.dense = prune_linear_layer(output.dense, index, dim=1)
+        attention.num_attention_heads -= len(left)
+    return pruned | left
 
 
 def prune_linear_layer(layer: nn.Linear, index: Tensor, dim: int = 0) -> nn.Linear:

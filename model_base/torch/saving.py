@@ -6,6 +6,7 @@ Source: transformers 4.19.2, ``PreTrainedModel.save_pretrained`` and ``shard_che
 import contextlib
 import os
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,12 @@ from model_base import constants
 from model_base.checkpoints import SAFETENSORS
 from model_base.checkpoints.sharding import Index, plan_shards, shard_name, write_index
 from model_base.checkpoints.torch_bin import to_numpy
-from model_base.log import get_logger
-
-logger = get_logger("saving")
+from model_base.torch.module_utils import ModuleUtilsMixin
 
 _WEIGHT_FILE = re.compile(r"(pytorch_model|model)(-\d+-of-\d+)?\.(bin|safetensors)(\.index\.json)?")
 
 
-class SavingMixin:
+class SavingMixin(ModuleUtilsMixin):
     """How a model is written."""
 
     config: Any
@@ -85,7 +84,7 @@ class SavingMixin:
             _remove_stale(folder, written)
 
     def _write_config(self, folder: Path, model: Any) -> None:
-        model.config.torch_dtype = str(self.dtype).removeprefix("torch.")  # type: ignore[attr-defined]
+        model.config.torch_dtype = str(self.dtype).removeprefix("torch.")
         model.config.architectures = [type(model).__name__]
         model.config.save_pretrained(folder)
 
@@ -129,25 +128,27 @@ def _write_weights(
             arrays = {name: to_numpy(tensor.cpu()) for name, tensor in shard.items()}
             SAFETENSORS.write(folder / file, arrays, {"format": "pt"})
         else:
-            save_function(shard, folder / file)
+            _call(save_function, shard, folder / file)
     if len(shards) > 1:
         total = sum(sizes.values())
         write_index(folder / f"{whole}.index.json", Index(weight_map, {"total_size": total}))
 
 
+def _call(save_function: Callable[..., Any], shard: Mapping[str, Tensor], path: Path) -> None:
+    try:
+        save_function(shard, path)
+    except RuntimeError as error:  # what torch.save raises on a full disk
+        raise OSError(f"cannot write {path.name}: {error}") from error
+
+
 @contextlib.contextmanager
 def _all_or_nothing(folder: Path) -> Iterator[Path]:
     """A folder to write into; what is in it is moved to ``folder`` on success, else removed."""
-    scratch = folder / f".partial-{os.getpid()}"
-    scratch.mkdir()
-    try:
+    with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as name:
+        scratch = Path(name)
         yield scratch
         for path in scratch.iterdir():
             path.replace(folder / path.name)
-    finally:
-        for path in scratch.iterdir():
-            path.unlink()
-        scratch.rmdir()
 
 
 def _remove_stale(folder: Path, written: set[str]) -> None:

@@ -7,18 +7,17 @@ import logging
 import os
 import signal
 import socket
-import sys
+import subprocess
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
+
+from service.engine.template_process import TemplateProcess, start_template
 
 logger = logging.getLogger("service.supervisor")
 
 _START_TIMEOUT_S = 120.0
-_ENVIRONMENT = {"OMP_WAIT_POLICY": "passive"}
-"""OpenMP's threads would else spin for each other; with one processor taken by something else, a
-forward was measured to take 20 to 100 times longer (docs/performance.md)."""
 _END_TIMEOUT_S = 5.0
 _TRIES = 2
 
@@ -51,10 +50,10 @@ class Fork:
 class _Template:
     """One framework's process, as seen from here."""
 
-    def __init__(self, framework: str) -> None:
-        self._framework = framework
-        self._control: socket.socket | None = None
-        self._process: asyncio.subprocess.Process | None = None
+    def __init__(self, started: TemplateProcess) -> None:
+        self._framework = started.framework
+        self._control: socket.socket | None = started.control
+        self._process = started.process
         self._ready = asyncio.Event()
         self._has_started = False
         self._ordered: deque[tuple[asyncio.Future[int], OnExit]] = deque()
@@ -70,15 +69,7 @@ class _Template:
                 await self.close()
 
     async def _start(self) -> None:
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._control.setblocking(False)
-        with theirs:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "service.worker", self._framework, str(theirs.fileno()),
-                pass_fds=[theirs.fileno()], stdin=asyncio.subprocess.DEVNULL,
-                env={**os.environ, **_ENVIRONMENT},
-                start_new_session=True,  # Ctrl-C in a terminal is for this process alone
-            )  # fmt: skip
+        assert self._control is not None
         asyncio.get_running_loop().add_reader(self._control.fileno(), self._hear)
         async with asyncio.timeout(_START_TIMEOUT_S):
             await self._ready.wait()
@@ -128,6 +119,7 @@ class _Template:
             asyncio.get_running_loop().remove_reader(self._control.fileno())
             self._control.close()
             self._control = None
+            asyncio.get_running_loop().run_in_executor(None, self._process.wait)  # no zombie
         self._ready.set()
         for forked, _ in self._ordered:
             if not forked.done():
@@ -151,8 +143,9 @@ class _Template:
             self._ordered.append((forked, on_exit))
             pid = await forked
             return Fork(pid, ours, lambda: self._kill(pid))
-        except OSError as error:
+        except ConnectionError as error:
             ours.close()
+            self._hang_up()
             raise self._gone() from error
         except BaseException:
             ours.close()
@@ -170,24 +163,24 @@ class _Template:
         """End it, and its workers with it; one that is still importing is not waited for."""
         patience_s = _END_TIMEOUT_S if self._has_started else 0.0
         self._hang_up()
-        if self._process is None:
-            return
         try:
-            async with asyncio.timeout(patience_s):
-                await self._process.wait()
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-            await self._process.wait()
+            await asyncio.to_thread(self._process.wait, patience_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            await asyncio.to_thread(self._process.wait)
 
 
 class Supervisor:
     """Starts workers, and tells when one has ended.
 
     Workers are this process's grandchildren; if this process ends in any way, they end too.
+
+    Args:
+        started: template processes that run already; ended with the others.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, started: Iterable[TemplateProcess] = ()) -> None:
+        self._started = {process.framework: process for process in started}
         self._templates: dict[str, _Template] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
@@ -200,7 +193,10 @@ class Supervisor:
         async with self._locks.setdefault(framework, asyncio.Lock()):
             template = self._templates.get(framework)
             if template is None or not template.is_alive:
-                template = _Template(framework)
+                if template is not None:
+                    await template.close()  # reaped
+                process = self._started.pop(framework, None) or start_template(framework)
+                template = _Template(process)
                 await template.start()
                 self._templates[framework] = template
 
@@ -226,5 +222,6 @@ class Supervisor:
 
     async def close(self) -> None:
         """End the templates and with them what is left of the workers."""
-        for template in self._templates.values():
+        unused = [_Template(process) for process in self._started.values()]
+        for template in (*self._templates.values(), *unused):
             await template.close()

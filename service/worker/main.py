@@ -165,14 +165,16 @@ class Worker:
         started = time.monotonic()
         try:
             results = self._runner.run([ticket.work for ticket in batch], num_threads)
-        except Exception as error:  # the worker's edge: one bad batch must not end the worker
+            ended = time.monotonic()
+            self._answer(batch, results)
+        except ChannelClosed:
+            raise
+        except Exception as error:  # the worker's edge: one bad batch must not end its lane
             self._give_up(batch, error)
             return
         finally:
             with self._changed:
                 self._busy_lanes -= 1
-        ended = time.monotonic()
-        self._answer(batch, results)
         self._channel.send(
             msg.BatchDone(
                 num_sequences=len(batch),

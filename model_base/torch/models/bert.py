@@ -1,34 +1,26 @@
 """BERT (Devlin et al. 2018, arXiv:1810.04805) and its heads.
 
-Shape letters: B batch, L length, H hidden, N heads, D head size, V vocabulary. ``[…]`` stands for
-the axes of the tokens, which are the layout's: ``[B, L]`` padded, ``[T]`` packed.
+Shape letters: B batch, L length, S keys, H hidden, N heads, D head size, V vocabulary. ``[…]``
+stands for the axes of the tokens, which are the layout's: ``[B, L]`` padded, ``[T]`` packed.
+Arguments that a head does not explain are those of ``BertModel.forward``.
 
 Source: transformers 4.19.2, ``modeling_bert.py`` (names, outputs, losses).
 """
 
+# Calling a module is Any to the type checker; every forward here says what it returns.
+# mypy: disable-error-code="no-any-return"
+
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from typing_extensions import override
 
 from model_base import outputs
 from model_base.configs.bert import BertConfig
-from model_base.torch.attention import Layout, collected, cross_layout, padded_layout
+from model_base.torch import attention, layers, pruning
+from model_base.torch.attention import Layout
 from model_base.torch.base import PreTrainedModel
-from model_base.torch.layers import (
-    activation,
-    chosen,
-    finish,
-    next_token_loss,
-    normal_init,
-    sequence_loss,
-    span_loss,
-    token_loss,
-)
-from model_base.torch.pruning import find_pruneable_heads_and_indices, prune_linear_layer
 
 Maybe = Tensor | None
 Flag = bool | None
@@ -48,12 +40,9 @@ class BertEmbeddings(nn.Module):
         self.is_absolute = config.position_embedding_type == "absolute"
 
     def forward(
-        self,
-        input_ids: Tensor | None,
-        token_type_ids: Tensor | None,
-        inputs_embeds: Tensor | None,
-        layout: Layout,
+        self, input_ids: Maybe, token_type_ids: Maybe, inputs_embeds: Maybe, layout: Layout
     ) -> Tensor:
+        """``[…, H]`` of ids ``[…]``, or of embeddings ``[…, H]`` in their place."""
         words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
         if token_type_ids is None:
             hidden = words + self.token_type_embeddings.weight[0]
@@ -69,52 +58,36 @@ class BertSelfAttention(nn.Module):
 
     def __init__(self, config: BertConfig, layer: int, position_embedding_type: str) -> None:
         super().__init__()
-        if config.hidden_size % config.num_attention_heads:
-            raise ValueError(
-                f"hidden_size {config.hidden_size} is not a multiple of num_attention_heads "
-                f"{config.num_attention_heads}"
-            )
         self.layer = layer
         self.num_attention_heads = config.num_attention_heads
-        self.attention_head_size = config.hidden_size // config.num_attention_heads
-        self.query = nn.Linear(config.hidden_size, config.hidden_size)
-        self.key = nn.Linear(config.hidden_size, config.hidden_size)
-        self.value = nn.Linear(config.hidden_size, config.hidden_size)
+        self.attention_head_size = layers.head_size(config.hidden_size, config.num_attention_heads)
+        size = config.hidden_size
+        self.query, self.key, self.value = (nn.Linear(size, size) for _ in range(3))
         self.dropout_p = config.attention_probs_dropout_prob
         self.position_embedding_type = position_embedding_type
         if position_embedding_type != "absolute":
-            self.max_position_embeddings = config.max_position_embeddings
             self.distance_embedding = nn.Embedding(
                 2 * config.max_position_embeddings - 1, self.attention_head_size
             )
 
-    def forward(self, hidden: Tensor, layout: Layout, memory: Tensor | None = None) -> Tensor:
+    def forward(self, hidden: Tensor, layout: Layout, memory: Maybe = None) -> Tensor:
+        """``[…, N · D]``, the heads side by side."""
         source = hidden if memory is None else memory
         relative = self.position_embedding_type != "absolute"
         context = layout.attend(
-            self.layer,
-            self._heads(self.query(hidden)),
-            self._heads(self.key(source)),
-            self._heads(self.value(source)),
-            scale=self.attention_head_size**-0.5,
+            self.layer, self._heads(self.query(hidden)), self._heads(self.key(source)),
+            self._heads(self.value(source)), scale=self.attention_head_size**-0.5,
             score_bias=self._distance_scores if relative else None,
             dropout_p=self.dropout_p if self.training else 0.0,
-        )
+        )  # fmt: skip
         return context.flatten(-2)
 
     def _heads(self, hidden: Tensor) -> Tensor:
-        return hidden.unflatten(-1, (self.num_attention_heads, self.attention_head_size))
+        return hidden.view(*hidden.shape[:-1], self.num_attention_heads, self.attention_head_size)
 
-    def _distance_scores(
-        self, query_BNLD: Tensor, key_BNSD: Tensor, queries_L: Tensor, keys_S: Tensor
-    ) -> Tensor:
-        """Scores of relative positions (Shaw et al. 2018; Huang et al. 2020, method 4)."""
-        distance_LS = queries_L[:, None] - keys_S[None, :] + self.max_position_embeddings - 1
-        embedding_LSD = self.distance_embedding(distance_LS).to(query_BNLD.dtype)
-        scores_BNLS = torch.einsum("bnld,lsd->bnls", query_BNLD, embedding_LSD)
-        if self.position_embedding_type == "relative_key_query":
-            scores_BNLS = scores_BNLS + torch.einsum("bnsd,lsd->bnls", key_BNSD, embedding_LSD)
-        return scores_BNLS * self.attention_head_size**-0.5
+    def _distance_scores(self, *tensors: Tensor) -> Tensor:
+        with_keys = self.position_embedding_type == "relative_key_query"
+        return attention.distance_scores(self.distance_embedding, *tensors, with_keys=with_keys)
 
 
 class BertAddNorm(nn.Module):
@@ -127,6 +100,7 @@ class BertAddNorm(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, hidden: Tensor, residual: Tensor) -> Tensor:
+        """``[…, in_features]`` and ``[…, H]`` → ``[…, H]``."""
         return self.LayerNorm(self.dropout(self.dense(hidden)) + residual)
 
 
@@ -139,34 +113,15 @@ class BertAttention(nn.Module):
         self.output = BertAddNorm(config, config.hidden_size)
         self.pruned_heads: set[int] = set()
 
-    def forward(self, hidden: Tensor, layout: Layout, memory: Tensor | None = None) -> Tensor:
+    def forward(self, hidden: Tensor, layout: Layout, memory: Maybe = None) -> Tensor:
+        """``[…, H]`` → ``[…, H]``."""
         return self.output(self.self(hidden, layout, memory), hidden)
 
     def prune_heads(self, heads: Iterable[int]) -> None:
         """Remove heads, by original number."""
-        attention = self.self
-        left, index = find_pruneable_heads_and_indices(
-            heads, attention.num_attention_heads, attention.attention_head_size, self.pruned_heads
+        self.pruned_heads = pruning.prune_attention(
+            self.self, ("query", "key", "value"), self.output, heads, self.pruned_heads
         )
-        if not left:
-            return
-        for name in ("query", "key", "value"):
-            setattr(attention, name, prune_linear_layer(getattr(attention, name), index))
-        self.output.dense = prune_linear_layer(self.output.dense, index, dim=1)
-        attention.num_attention_heads -= len(left)
-        self.pruned_heads |= left
-
-
-class BertIntermediate(nn.Module):
-    """The wide half of the feed-forward network."""
-
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
-        self.activation = activation(config.hidden_act)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        return self.activation(self.dense(hidden))
 
 
 class BertLayer(nn.Module):
@@ -177,48 +132,20 @@ class BertLayer(nn.Module):
         self.attention = BertAttention(config, layer, config.position_embedding_type)
         if config.add_cross_attention:
             self.crossattention = BertAttention(config, layer, "absolute")
-        self.intermediate = BertIntermediate(config)
+        self.intermediate = layers.named(
+            dense=nn.Linear(config.hidden_size, config.intermediate_size),
+            activation=layers.Activation(config.hidden_act),
+        )
         self.output = BertAddNorm(config, config.intermediate_size)
 
     def forward(
-        self, hidden: Tensor, layout: Layout, memory: Tensor | None, memory_layout: Layout | None
+        self, hidden: Tensor, layout: Layout, memory: Maybe, memory_layout: Layout | None
     ) -> Tensor:
+        """``[…, H]`` → ``[…, H]``; ``memory`` is ``[B, S, H]``."""
         hidden = self.attention(hidden, layout)
         if memory is not None and memory_layout is not None:
             hidden = self.crossattention(hidden, memory_layout, memory)
         return self.output(self.intermediate(hidden), hidden)
-
-
-class BertEncoder(nn.Module):
-    """The layers; hidden states are those before each layer and after the last."""
-
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__()
-        self.layer = nn.ModuleList(BertLayer(config, i) for i in range(config.num_hidden_layers))
-        self.gradient_checkpointing = False
-
-    def forward(
-        self, hidden: Tensor, layout: Layout, memory: Tensor | None, memory_layout: Layout | None
-    ) -> tuple[Tensor, ...]:
-        states = [hidden]
-        for layer in self.layer:
-            arguments = (states[-1], layout, memory, memory_layout)
-            if self.gradient_checkpointing and self.training:
-                states.append(checkpoint(layer, *arguments, use_reentrant=False))
-            else:
-                states.append(layer(*arguments))
-        return tuple(states)
-
-
-class BertPooler(nn.Module):
-    """The first token through a dense layer and tanh."""
-
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-
-    def forward(self, first_BH: Tensor) -> Tensor:
-        return torch.tanh(self.dense(first_BH))
 
 
 class BertPreTrainedModel(PreTrainedModel):
@@ -229,8 +156,14 @@ class BertPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing: ClassVar[bool] = True
     _keys_to_ignore_on_load_unexpected: list[str] | None = [r"position_ids"]
 
+    @override
     def _init_weights(self, module: nn.Module) -> None:
-        normal_init(module, self.config.initializer_range)
+        layers.normal_init(module, self.config.initializer_range)
+
+
+def pooler(config: BertConfig) -> nn.Module:
+    """What becomes of the first token, ``[B, H]`` → ``[B, H]``."""
+    return layers.named(dense=nn.Linear(config.hidden_size, config.hidden_size), tanh=nn.Tanh())
 
 
 class BertModel(BertPreTrainedModel):
@@ -244,27 +177,30 @@ class BertModel(BertPreTrainedModel):
     def __init__(self, config: BertConfig, add_pooling_layer: bool = True) -> None:
         super().__init__(config)
         self.embeddings = BertEmbeddings(config)
-        self.encoder = BertEncoder(config)
-        self.pooler = BertPooler(config) if add_pooling_layer else None
+        blocks = (BertLayer(config, i) for i in range(config.num_hidden_layers))
+        self.encoder: Any = nn.ModuleDict({"layer": nn.ModuleList(blocks)})
+        self.gradient_checkpointing = False
+        self.pooler = pooler(config) if add_pooling_layer else None
         self.post_init()
 
+    @override
     def get_input_embeddings(self) -> nn.Module:
         return self.embeddings.word_embeddings
 
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        self.embeddings.word_embeddings = value  # type: ignore[assignment]
+    @override
+    def set_input_embeddings(self, value: Any) -> None:
+        self.embeddings.word_embeddings = value
 
     def _prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
         for layer, heads in heads_to_prune.items():
-            self.encoder.layer[layer].attention.prune_heads(heads)  # type: ignore[operator]
+            self.encoder.layer[layer].attention.prune_heads(heads)
 
     def forward(
         self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
         position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
         encoder_hidden_states: Maybe = None, encoder_attention_mask: Maybe = None,
-        past_key_values: Any = None, use_cache: Flag = None,
-        output_attentions: Flag = None, output_hidden_states: Flag = None,
-        return_dict: Flag = None, layout: Layout | None = None,
+        past_key_values: Any = None, use_cache: Flag = None, output_attentions: Flag = None,
+        output_hidden_states: Flag = None, return_dict: Flag = None, layout: Layout | None = None,
     ) -> Any:  # fmt: skip
         """Compute hidden states.
 
@@ -287,84 +223,67 @@ class BertModel(BertPreTrainedModel):
         Raises:
             ValueError: both or neither of ``input_ids`` and ``inputs_embeds``.
         """
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("give exactly one of input_ids and inputs_embeds")
-        tokens = input_ids if input_ids is not None else inputs_embeds[..., 0]  # type: ignore[index]
-        config = self.config
-        keep_weights = chosen(output_attentions, config.output_attentions)
-        keep_states = chosen(output_hidden_states, config.output_hidden_states)
-        keep_cache = config.is_decoder and chosen(use_cache, config.use_cache)
+        config, tokens = self.config, layers.tokens_of(input_ids, inputs_embeds)
+        keep_weights = layers.chosen(output_attentions, config.output_attentions)
+        keep_states = layers.chosen(output_hidden_states, config.output_hidden_states)
+        keep_cache = config.is_decoder and layers.chosen(use_cache, config.use_cache)
         if layout is None:
-            layout = padded_layout(
+            layout = attention.padded_layout(
                 self, tokens, attention_mask, position_ids, head_mask, past_key_values,
                 keep_weights=keep_weights, keep_cache=keep_cache,
             )  # fmt: skip
-        memory_layout = cross_layout(
+        memory_layout = attention.cross_layout(
             self, encoder_hidden_states, encoder_attention_mask, keep_weights=keep_weights
         )
         embedded = self.embeddings(input_ids, token_type_ids, inputs_embeds, layout)
-        states = self.encoder(embedded, layout, encoder_hidden_states, memory_layout)
+        states = layers.run_layers(
+            self.encoder.layer, embedded, layout, encoder_hidden_states, memory_layout,
+            recompute=self.gradient_checkpointing and self.training,
+        )  # fmt: skip
         pooled = self.pooler(layout.first_tokens(states[-1])) if self.pooler else None
         output = outputs.BaseModelOutputWithPoolingAndCrossAttentions(
-            last_hidden_state=states[-1],
-            pooler_output=pooled,
+            states[-1],
+            pooled,
             hidden_states=states if keep_states else None,
-            past_key_values=collected(layout, "present") if keep_cache else None,
-            attentions=collected(layout, "weights") if keep_weights else None,
-            cross_attentions=collected(memory_layout, "weights") if keep_weights else None,
+            past_key_values=attention.collected(layout, "present"),
+            attentions=attention.collected(layout, "weights"),
+            cross_attentions=attention.collected(memory_layout, "weights"),
         )
-        return finish(output, config, return_dict)
+        return layers.finish(output, config, return_dict)
 
 
-class BertLMPredictionHead(nn.Module):
-    """Scores of the vocabulary; the decoder's weight is tied to the word embeddings."""
-
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__()
-        self.transform = BertPredictionHeadTransform(config)
-        self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
-        self.bias = self.decoder.bias
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        return self.decoder(self.transform(hidden))
-
-
-class BertPredictionHeadTransform(nn.Module):
-    """Dense, activation, LayerNorm."""
-
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.activation = activation(config.hidden_act)
-        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        return self.LayerNorm(self.activation(self.dense(hidden)))
-
-
-class BertHeads(nn.Module):
-    """``cls`` of the checkpoints: token predictions, next-sentence prediction, or both."""
-
-    def __init__(self, config: BertConfig, tokens: bool = True, sentences: bool = False) -> None:
-        super().__init__()
-        if tokens:
-            self.predictions = BertLMPredictionHead(config)
-        if sentences:
-            self.seq_relationship = nn.Linear(config.hidden_size, 2)
+def token_head(config: BertConfig) -> nn.Module:
+    """Scores of the vocabulary, ``[…, H]`` → ``[…, V]``."""
+    size = config.hidden_size
+    transform = layers.named(
+        dense=nn.Linear(size, size),
+        activation=layers.Activation(config.hidden_act),
+        LayerNorm=nn.LayerNorm(size, eps=config.layer_norm_eps),
+    )
+    decoder = nn.Linear(size, config.vocab_size)
+    head = layers.named(transform=transform, decoder=decoder)
+    head.bias = decoder.bias  # checkpoints know it by both names
+    return head
 
 
 class BertTokenPredictor(BertPreTrainedModel):
-    """What the models with a vocabulary head share: access to its decoder."""
+    """What the models with a vocabulary head share: the trunk, the head, access to its decoder."""
 
     _keys_to_ignore_on_load_missing: list[str] | None = [r"position_ids"]
-    cls: BertHeads
 
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config)
+        self.bert = BertModel(config, add_pooling_layer=False)
+        self.cls: Any = nn.ModuleDict({"predictions": token_head(config)})
+        self.post_init()
+
+    @override
     def get_output_embeddings(self) -> nn.Module:
         return self.cls.predictions.decoder
 
-    def set_output_embeddings(self, value: nn.Module) -> None:
-        self.cls.predictions.decoder = value  # type: ignore[assignment]
-        self.cls.predictions.bias = value.bias  # type: ignore[assignment]
+    @override
+    def set_output_embeddings(self, value: Any) -> None:
+        self.cls.predictions.decoder, self.cls.predictions.bias = value, value.bias
 
 
 class BertForPreTraining(BertTokenPredictor):
@@ -372,17 +291,17 @@ class BertForPreTraining(BertTokenPredictor):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
-        self.bert = BertModel(config)
-        self.cls = BertHeads(config, sentences=True)
+        self.bert.pooler = pooler(config)
+        self.cls["seq_relationship"] = nn.Linear(config.hidden_size, 2)
         self.post_init()
 
     def forward(
         self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
         position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
-        labels: Maybe = None, next_sentence_label: Maybe = None,
-        output_attentions: Flag = None, output_hidden_states: Flag = None,
-        return_dict: Flag = None, layout: Layout | None = None,
+        labels: Maybe = None, next_sentence_label: Maybe = None, output_attentions: Flag = None,
+        output_hidden_states: Flag = None, return_dict: Flag = None, layout: Layout | None = None,
     ) -> Any:  # fmt: skip
+        """Logits ``[…, V]`` and ``[B, 2]``; a loss if both labels, ``[B, L]`` and ``[B]``, are."""
         trunk = self.bert(
             input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds,
             output_attentions=output_attentions, output_hidden_states=output_hidden_states,
@@ -390,30 +309,23 @@ class BertForPreTraining(BertTokenPredictor):
         )  # fmt: skip
         scores = self.cls.predictions(trunk.last_hidden_state)
         relation_B2 = self.cls.seq_relationship(trunk.pooler_output)
-        loss = None
-        if labels is not None and next_sentence_label is not None:
-            loss = token_loss(scores, labels) + token_loss(relation_B2, next_sentence_label)
+        relation_loss = layers.token_loss(relation_B2, next_sentence_label)
+        loss = layers.total(layers.token_loss(scores, labels), relation_loss)
         output = outputs.PreTrainingOutput(loss, scores, relation_B2)
-        return finish(output, self.config, return_dict, trunk)
+        return layers.finish(output, self.config, return_dict, trunk)
 
 
 class BertForMaskedLM(BertTokenPredictor):
     """Masked tokens."""
 
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__(config)
-        self.bert = BertModel(config, add_pooling_layer=False)
-        self.cls = BertHeads(config)
-        self.post_init()
-
     def forward(
         self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
         position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
         encoder_hidden_states: Maybe = None, encoder_attention_mask: Maybe = None,
-        labels: Maybe = None,
-        output_attentions: Flag = None, output_hidden_states: Flag = None,
+        labels: Maybe = None, output_attentions: Flag = None, output_hidden_states: Flag = None,
         return_dict: Flag = None, layout: Layout | None = None,
     ) -> Any:  # fmt: skip
+        """Logits ``[…, V]``; labels int64 ``[B, L]``, -100 where there is nothing to guess."""
         trunk = self.bert(
             input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds,
             encoder_hidden_states, encoder_attention_mask,
@@ -421,18 +333,12 @@ class BertForMaskedLM(BertTokenPredictor):
             return_dict=True, layout=layout,
         )  # fmt: skip
         scores = self.cls.predictions(trunk.last_hidden_state)
-        output = outputs.MaskedLMOutput(token_loss(scores, labels), scores)
-        return finish(output, self.config, return_dict, trunk)
+        output = outputs.MaskedLMOutput(layers.token_loss(scores, labels), scores)
+        return layers.finish(output, self.config, return_dict, trunk)
 
 
 class BertLMHeadModel(BertTokenPredictor):
     """The next token; for configurations with ``is_decoder``."""
-
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__(config)
-        self.bert = BertModel(config, add_pooling_layer=False)
-        self.cls = BertHeads(config)
-        self.post_init()
 
     def forward(
         self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
@@ -442,6 +348,7 @@ class BertLMHeadModel(BertTokenPredictor):
         output_attentions: Flag = None, output_hidden_states: Flag = None,
         return_dict: Flag = None, layout: Layout | None = None,
     ) -> Any:  # fmt: skip
+        """Logits ``[…, V]``; labels int64 ``[B, L]`` are the ids, shifted here."""
         trunk = self.bert(
             input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds,
             encoder_hidden_states, encoder_attention_mask, past_key_values,
@@ -449,81 +356,89 @@ class BertLMHeadModel(BertTokenPredictor):
             return_dict=True, layout=layout,
         )  # fmt: skip
         scores = self.cls.predictions(trunk.last_hidden_state)
-        output = outputs.CausalLMOutputWithCrossAttentions(next_token_loss(scores, labels), scores)
-        return finish(output, self.config, return_dict, trunk)
+        output = outputs.CausalLMOutputWithCrossAttentions(
+            layers.next_token_loss(scores, labels), scores
+        )
+        return layers.finish(output, self.config, return_dict, trunk)
 
 
 class BertLabeller(BertPreTrainedModel):
     """What the heads have in common whose forward takes ``labels`` and nothing else of its own."""
 
-    def head(self, trunk: Any, labels: Tensor | None) -> outputs.ModelOutput:
+    bert: BertModel
+
+    def head(self, trunk: Any, labels: Maybe) -> outputs.ModelOutput:
         """Loss and logits from the trunk's output; each subclass has its own."""
         raise NotImplementedError
 
     def forward(
         self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
         position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
-        labels: Maybe = None,
-        output_attentions: Flag = None, output_hidden_states: Flag = None,
+        labels: Maybe = None, output_attentions: Flag = None, output_hidden_states: Flag = None,
         return_dict: Flag = None, layout: Layout | None = None,
     ) -> Any:  # fmt: skip
+        """Logits, and a loss if there are labels; their shapes are the subclass's."""
         trunk = self.bert(
             input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds,
             output_attentions=output_attentions, output_hidden_states=output_hidden_states,
             return_dict=True, layout=layout,
         )  # fmt: skip
-        return finish(self.head(trunk, labels), self.config, return_dict, trunk)
+        return layers.finish(self.head(trunk, labels), self.config, return_dict, trunk)
 
 
 class BertForNextSentencePrediction(BertLabeller):
-    """Whether the second sentence follows the first."""
+    """Whether the second sentence follows the first: logits ``[B, 2]``, labels int64 ``[B]``."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
         self.bert = BertModel(config)
-        self.cls = BertHeads(config, tokens=False, sentences=True)
+        self.cls = nn.ModuleDict({"seq_relationship": nn.Linear(config.hidden_size, 2)})
         self.post_init()
 
     @override
-    def head(self, trunk: Any, labels: Tensor | None) -> outputs.ModelOutput:
-        logits_B2 = self.cls.seq_relationship(trunk.pooler_output)
-        return outputs.NextSentencePredictorOutput(token_loss(logits_B2, labels), logits_B2)
+    def head(self, trunk: Any, labels: Maybe) -> outputs.ModelOutput:
+        logits_B2 = self.cls["seq_relationship"](trunk.pooler_output)
+        return outputs.NextSentencePredictorOutput(layers.token_loss(logits_B2, labels), logits_B2)
+
+
+def classifier(config: BertConfig, num_labels: int) -> nn.Linear:
+    """With dropout before it: at its own rate, or the hidden states'."""
+    rate = config.classifier_dropout
+    rate = config.hidden_dropout_prob if rate is None else rate
+    return layers.DropoutLinear(config.hidden_size, num_labels, rate)
 
 
 class BertForSequenceClassification(BertLabeller):
-    """A label for each text, or a number."""
+    """A label for each text, or a number: logits ``[B, labels]``, labels as ``sequence_loss``."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
         self.num_labels = config.num_labels
         self.bert = BertModel(config)
-        self.dropout = classifier_dropout(config)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = classifier(config, config.num_labels)
         self.post_init()
 
     @override
-    def head(self, trunk: Any, labels: Tensor | None) -> outputs.ModelOutput:
-        logits_BN = self.classifier(self.dropout(trunk.pooler_output))
-        return outputs.SequenceClassifierOutput(
-            sequence_loss(logits_BN, labels, self.config), logits_BN
-        )
+    def head(self, trunk: Any, labels: Maybe) -> outputs.ModelOutput:
+        logits = self.classifier(trunk.pooler_output)
+        loss = layers.sequence_loss(logits, labels, self.config)
+        return outputs.SequenceClassifierOutput(loss, logits)
 
 
 class BertForTokenClassification(BertLabeller):
-    """A label for each token."""
+    """A label for each token: logits ``[…, labels]``, labels int64 ``[B, L]``, -100 for none."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
         self.num_labels = config.num_labels
         self.bert = BertModel(config, add_pooling_layer=False)
-        self.dropout = classifier_dropout(config)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = classifier(config, config.num_labels)
         self.post_init()
 
     @override
-    def head(self, trunk: Any, labels: Tensor | None) -> outputs.ModelOutput:
-        logits = self.classifier(self.dropout(trunk.last_hidden_state))
-        return outputs.TokenClassifierOutput(token_loss(logits, labels), logits)
+    def head(self, trunk: Any, labels: Maybe) -> outputs.ModelOutput:
+        logits = self.classifier(trunk.last_hidden_state)
+        return outputs.TokenClassifierOutput(layers.token_loss(logits, labels), logits)
 
 
 class BertForMultipleChoice(BertPreTrainedModel):
@@ -532,17 +447,16 @@ class BertForMultipleChoice(BertPreTrainedModel):
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
         self.bert = BertModel(config)
-        self.dropout = classifier_dropout(config)
-        self.classifier = nn.Linear(config.hidden_size, 1)
+        self.classifier = classifier(config, 1)
         self.post_init()
 
     def forward(
         self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
         position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
-        labels: Maybe = None,
-        output_attentions: Flag = None, output_hidden_states: Flag = None,
+        labels: Maybe = None, output_attentions: Flag = None, output_hidden_states: Flag = None,
         return_dict: Flag = None, layout: Layout | None = None,
     ) -> Any:  # fmt: skip
+        """Logits ``[B, choices]``; labels int64 ``[B]``."""
         per_token = (input_ids, attention_mask, token_type_ids, position_ids)
         rows = [None if tensor is None else tensor.flatten(0, 1) for tensor in per_token]
         embeds = None if inputs_embeds is None else inputs_embeds.flatten(0, 1)
@@ -551,10 +465,10 @@ class BertForMultipleChoice(BertPreTrainedModel):
             output_attentions=output_attentions, output_hidden_states=output_hidden_states,
             return_dict=True, layout=layout,
         )  # fmt: skip
-        choices = next(t.shape[1] for t in (input_ids, inputs_embeds) if t is not None)
-        logits_BC = self.classifier(self.dropout(trunk.pooler_output)).view(-1, choices)
-        output = outputs.MultipleChoiceModelOutput(token_loss(logits_BC, labels), logits_BC)
-        return finish(output, self.config, return_dict, trunk)
+        choices = layers.tokens_of(input_ids, inputs_embeds).shape[1]
+        logits_BC = self.classifier(trunk.pooler_output).view(-1, choices)
+        output = outputs.MultipleChoiceModelOutput(layers.token_loss(logits_BC, labels), logits_BC)
+        return layers.finish(output, self.config, return_dict, trunk)
 
 
 class BertForQuestionAnswering(BertPreTrainedModel):
@@ -570,22 +484,16 @@ class BertForQuestionAnswering(BertPreTrainedModel):
     def forward(
         self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
         position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
-        start_positions: Maybe = None, end_positions: Maybe = None,
-        output_attentions: Flag = None, output_hidden_states: Flag = None,
-        return_dict: Flag = None, layout: Layout | None = None,
+        start_positions: Maybe = None, end_positions: Maybe = None, output_attentions: Flag = None,
+        output_hidden_states: Flag = None, return_dict: Flag = None, layout: Layout | None = None,
     ) -> Any:  # fmt: skip
+        """Logits ``[…]`` of each token being the first and the last; positions int64 ``[B]``."""
         trunk = self.bert(
             input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds,
             output_attentions=output_attentions, output_hidden_states=output_hidden_states,
             return_dict=True, layout=layout,
         )  # fmt: skip
         starts, ends = self.qa_outputs(trunk.last_hidden_state).unbind(-1)
-        loss = span_loss(starts, ends, start_positions, end_positions)
+        loss = layers.span_loss(starts, ends, start_positions, end_positions)
         output = outputs.QuestionAnsweringModelOutput(loss, starts, ends)
-        return finish(output, self.config, return_dict, trunk)
-
-
-def classifier_dropout(config: BertConfig) -> nn.Dropout:
-    """The classifier's own rate, or the hidden states'."""
-    rate = config.classifier_dropout
-    return nn.Dropout(config.hidden_dropout_prob if rate is None else rate)
+        return layers.finish(output, self.config, return_dict, trunk)

@@ -27,7 +27,7 @@ from service.worker.runners.linear import speed_up_linears
 from service.worker.runners.pooling import pool
 
 _WARM_LENGTHS = ((8,), (64,) * 4, (256,))
-_MIN_SHARED_TOKENS = 128
+_MIN_SHARED_TOKENS = 32
 """Below it, waking a second processor for each operation costs more than it computes."""
 
 
@@ -231,7 +231,7 @@ def _split(output: Any, lengths: Sequence[int]) -> list[dict[str, Array]]:
         if not isinstance(value, Tensor):
             continue
         sizes = [1] * len(lengths) if name in output.per_sequence else list(lengths)
-        for result, part in zip(results, value.float().cpu().split(sizes), strict=True):
+        for result, part in zip(results, torch.split(value.float().cpu(), sizes), strict=True):
             result[name] = part[0].numpy() if name in output.per_sequence else part.numpy()
     return results
 

@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from model_base import BertConfig, BertForQuestionAnswering, BertForSequenceClassification, BertModel
+from model_base import (
+    BertConfig,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertModel,
+)
 from service.channel.messages import Load
 from service.core.work import SequenceWork, TensorWork, Want
 from service.worker.runners.base import InputRejected

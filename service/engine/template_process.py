@@ -1,0 +1,45 @@
+"""Starts a template process. Imports little, so that it can run before the service is imported."""
+
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+
+_ENVIRONMENT = {"GOMP_SPINCOUNT": "1000"}
+"""OpenMP's threads would else spin 300 times longer for each other; with one processor taken by
+something else, a forward was measured to take 5 to 40 times longer (docs/decisions/0004)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateProcess:
+    """A template process that is importing its framework, or has done so.
+
+    Attributes:
+        control: our end of its control socket; closing it ends the process.
+    """
+
+    framework: str
+    control: socket.socket
+    process: "subprocess.Popen[bytes]"
+
+    def end(self) -> None:
+        """End it at once; nothing if it has ended."""
+        self.control.close()
+        self.process.kill()
+        self.process.wait()
+
+
+def start_template(framework: str) -> TemplateProcess:
+    """Start the template of a framework, in a session of its own: Ctrl-C is not for it."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "service.worker", framework, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **_ENVIRONMENT},
+            start_new_session=True,
+        )
+    return TemplateProcess(framework, ours, process)

@@ -1,0 +1,262 @@
+"""Layouts: padded, packed and paged give the same numbers through one model file."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model_base import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForNextSentencePrediction,
+    BertForPreTraining,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    BertLMHeadModel,
+    BertModel,
+)
+from model_base.torch.attention import Layout, PackedLayout
+
+Small = Callable[..., BertConfig]
+POSITIONS = ("absolute", "relative_key", "relative_key_query")
+HEADS = (
+    BertModel, BertForPreTraining, BertForMaskedLM, BertForNextSentencePrediction,
+    BertForSequenceClassification, BertForTokenClassification, BertForQuestionAnswering,
+)  # fmt: skip
+LENGTHS = ([5, 1, 17, 2], [1], [1, 1, 1], [30, 3])
+
+
+def texts(lengths: Sequence[int]) -> list[Tensor]:
+    return [torch.randint(1, 61, (length,)) for length in lengths]
+
+
+def padded(sequences: list[Tensor]) -> dict[str, Tensor]:
+    ids = torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True)
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    return {"input_ids": ids, "attention_mask": (torch.arange(ids.shape[1]) < lengths[:, None]) * 1}
+
+
+def unpadded(values_BL: Tensor, lengths: Sequence[int]) -> Tensor:
+    return torch.cat([row[:length] for row, length in zip(values_BL, lengths, strict=True)])
+
+
+def assert_same(packed: Any, dense: Any, lengths: Sequence[int]) -> None:
+    """The packed output is the padded one without its padding."""
+    assert list(packed) == list(dense)
+    for name, value in dense.items():
+        wanted = value if name in dense.per_sequence else unpadded(value, lengths)
+        torch.testing.assert_close(packed[name], wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("lengths", LENGTHS, ids=str)
+@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: head.__name__)
+def test_packed_equals_padded(
+    head: Any, positions: str, lengths: list[int], small: Small
+) -> None:
+    model = head(small(position_embedding_type=positions)).eval()
+    sequences = texts(lengths)
+    with torch.no_grad():
+        dense = model(**padded(sequences))
+        packed = model(torch.cat(sequences), layout=PackedLayout(lengths))
+    assert_same(packed, dense, lengths)
+
+
+@pytest.mark.parametrize("lengths", LENGTHS, ids=str)
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_a_packed_decoder_equals_a_padded_one(
+    positions: str, lengths: list[int], small: Small
+) -> None:
+    model = BertLMHeadModel(small(is_decoder=True, position_embedding_type=positions)).eval()
+    sequences = texts(lengths)
+    with torch.no_grad():
+        dense = model(**padded(sequences), use_cache=False)
+        packed = model(torch.cat(sequences), layout=PackedLayout(lengths, causal=True))
+    assert_same(packed, dense, lengths)
+
+
+def test_packed_takes_embeddings_and_token_types(small: Small) -> None:
+    model, lengths = BertModel(small()).eval(), [4, 7]
+    sequences = texts(lengths)
+    kinds = [torch.arange(length) % 2 for length in lengths]
+    with torch.no_grad():
+        dense = model(**padded(sequences), token_type_ids=padded(kinds)["input_ids"])
+        embeds = model.get_input_embeddings()(torch.cat(sequences))
+        packed = model(inputs_embeds=embeds, token_type_ids=torch.cat(kinds),
+                       layout=PackedLayout(lengths))  # fmt: skip
+    assert_same(packed, dense, lengths)
+
+
+def test_each_text_alone_gives_what_it_gives_in_a_batch(small: Small) -> None:
+    model, lengths = BertModel(small()).eval(), [3, 9]
+    sequences = texts(lengths)
+    with torch.no_grad():
+        packed = model(torch.cat(sequences), layout=PackedLayout(lengths))
+        alone = [model(sequence[None]).last_hidden_state[0] for sequence in sequences]
+    torch.testing.assert_close(packed.last_hidden_state, torch.cat(alone), rtol=1e-5, atol=1e-5)
+
+
+def test_a_packed_forward_can_be_trained(small: Small) -> None:
+    model = BertModel(small(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)).train()
+    sequences = texts([3, 5])
+    gradients = []
+    for inputs in ({"input_ids": torch.cat(sequences), "layout": PackedLayout([3, 5])},
+                   padded(sequences)):  # fmt: skip
+        model.zero_grad()
+        model(**inputs).pooler_output.square().sum().backward()
+        gradients.append(model.embeddings.word_embeddings.weight.grad.clone())
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
+
+
+# ---- paged: the interface has room for it
+
+BLOCK = 16
+
+
+class Blocks:
+    """Keys and values of all sequences, in blocks of 16 tokens scattered over memory."""
+
+    def __init__(self, config: BertConfig, tables: list[list[int]]) -> None:
+        heads = config.num_attention_heads
+        count = 1 + max(max(table) for table in tables)
+        shape = (config.num_hidden_layers, count * BLOCK, heads, config.hidden_size // heads)
+        self.keys, self.values = torch.full(shape, torch.nan), torch.full(shape, torch.nan)
+        self.tables = tables
+
+    def slots(self, sequence: int, length: int) -> list[int]:
+        """Where the first ``length`` tokens of a sequence are."""
+        table = self.tables[sequence]
+        return [table[place // BLOCK] * BLOCK + place % BLOCK for place in range(length)]
+
+
+class PagedLayout(Layout):
+    """``[T]``: the new tokens of each sequence, whose earlier ones are in blocks."""
+
+    def __init__(self, blocks: Blocks, before: list[int], new: list[int]) -> None:
+        self.blocks, self.before, self.new = blocks, before, new
+        self.positions = torch.cat(
+            [torch.arange(b, b + n) for b, n in zip(before, new, strict=True)]
+        )
+
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, *, scale: float,
+        score_bias: Any = None, dropout_p: float = 0.0,
+    ) -> Tensor:  # fmt: skip
+        contexts, start = [], 0
+        for sequence, (before, new) in enumerate(zip(self.before, self.new, strict=True)):
+            slots = self.blocks.slots(sequence, before + new)
+            own = slice(start, start + new)
+            self.blocks.keys[layer, slots[before:]] = key[own]
+            self.blocks.values[layer, slots[before:]] = value[own]
+            keys, values = self.blocks.keys[layer, slots], self.blocks.values[layer, slots]
+            q, k, v = (t.transpose(0, 1)[None] for t in (query[own], keys, values))
+            places = torch.arange(before + new)
+            mask = torch.zeros(new, before + new)
+            if score_bias is not None:
+                mask = score_bias(q, k, places[before:], places)
+            mask = mask.masked_fill(places[None, :] > places[before:, None], -torch.inf)
+            context = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+            contexts.append(context[0].transpose(0, 1))
+            start += new
+        return torch.cat(contexts)
+
+    def first_tokens(self, hidden: Tensor) -> Tensor:
+        ends = torch.tensor(self.new).cumsum(0)
+        return hidden[ends - torch.tensor(self.new)]
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_a_decoder_over_scattered_blocks_gives_the_dense_result(
+    positions: str, small: Small
+) -> None:
+    config = small(is_decoder=True, position_embedding_type=positions)
+    model = BertModel(config, add_pooling_layer=False).eval()
+    sequences = texts([37, 20, 3])
+    blocks = Blocks(config, tables=[[4, 0, 7], [2, 9], [5]])
+    done, states = [0, 0, 0], [[], [], []]
+    steps = [[16, 15, 1], [1, 1, 1], [19, 1, 1], [1, 3, 0]]
+    with torch.no_grad():
+        for new in steps:
+            spans = zip(sequences, done, new, strict=True)
+            ids = torch.cat([ids[d : d + n] for ids, d, n in spans])
+            layout = PagedLayout(blocks, done, new)
+            hidden = model(ids, layout=layout).last_hidden_state
+            for state, part in zip(states, hidden.split(new), strict=True):
+                state.append(part)
+            done = [d + n for d, n in zip(done, new, strict=True)]
+        dense = [model(ids[None]).last_hidden_state[0] for ids in sequences]
+    assert done == [37, 20, 3]
+    for state, wanted in zip(states, dense, strict=True):
+        torch.testing.assert_close(torch.cat(state), wanted, rtol=1e-5, atol=1e-5)
+
+
+# ---- the documented arguments
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_a_cache_gives_what_the_whole_sequence_gives(positions: str, small: Small) -> None:
+    model = BertLMHeadModel(small(is_decoder=True, position_embedding_type=positions)).eval()
+    ids = torch.randint(1, 61, (2, 9))
+    with torch.no_grad():
+        whole = model(ids).logits
+        first = model(ids[:, :4])
+        rest = model(ids[:, 4:], past_key_values=first.past_key_values)
+    torch.testing.assert_close(torch.cat([first.logits, rest.logits], 1), whole)
+    assert rest.past_key_values[0][0].shape == (2, 4, 9, 8)
+
+
+def test_weights_at_hand_and_the_fused_kernel_agree(small: Small) -> None:
+    model = BertModel(small()).eval()
+    inputs = padded(texts([5, 9]))
+    with torch.no_grad():
+        fused = model(**inputs)
+        eager = model(**inputs, output_attentions=True)
+    torch.testing.assert_close(eager.last_hidden_state, fused.last_hidden_state)
+    assert [tuple(weights.shape) for weights in eager.attentions] == [(2, 4, 9, 9)] * 2
+    torch.testing.assert_close(eager.attentions[0].sum(-1), torch.ones(2, 4, 9))
+    assert eager.attentions[0][0, :, :, 5:].abs().sum() == 0
+
+
+def test_a_head_that_is_masked_is_silent(small: Small) -> None:
+    model = BertModel(small()).eval()
+    ids = torch.randint(1, 61, (1, 6))
+    mask = torch.ones(2, 4)
+    mask[0, 1] = 0
+    with torch.no_grad():
+        out = model(ids, head_mask=mask, output_attentions=True)
+    assert out.attentions[0][:, 1].abs().sum() == 0
+    assert out.attentions[1][:, 1].abs().sum() > 0
+
+
+def test_cross_attention_sees_what_its_mask_keeps(small: Small) -> None:
+    config = small(is_decoder=True, add_cross_attention=True)
+    model = BertModel(config).eval()
+    ids, states = torch.randint(1, 61, (2, 4)), torch.randn(2, 7, 32)
+    mask = torch.tensor([[1] * 7, [1] * 3 + [0] * 4])
+    with torch.no_grad():
+        out = model(ids, encoder_hidden_states=states, encoder_attention_mask=mask,
+                    output_attentions=True)  # fmt: skip
+        states[1, 3:] = 100
+        again = model(ids, encoder_hidden_states=states, encoder_attention_mask=mask)
+    assert out.cross_attentions[0].shape == (2, 4, 4, 7)
+    torch.testing.assert_close(out.last_hidden_state, again.last_hidden_state)
+
+
+def test_encoder_states_without_cross_attention_are_refused(small: Small) -> None:
+    with pytest.raises(ValueError, match="add_cross_attention=True"):
+        BertModel(small())(torch.ones(1, 2, dtype=torch.long),
+                           encoder_hidden_states=torch.ones(1, 2, 32))  # fmt: skip
+
+
+def test_a_mask_for_each_query_hides_for_that_query_only(small: Small) -> None:
+    model = BertModel(small()).eval()
+    ids = torch.randint(1, 61, (1, 5))
+    mask = torch.ones(1, 5, 5).tril()
+    with torch.no_grad():
+        out = model(ids, attention_mask=mask)
+        short = model(ids[:, :3], attention_mask=mask[:, :3, :3])
+    torch.testing.assert_close(out.last_hidden_state[:, :3], short.last_hidden_state)

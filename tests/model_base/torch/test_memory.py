@@ -1,0 +1,117 @@
+"""How much memory a load takes, measured in a process of its own."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from model_base import BertConfig, BertModel
+
+MEGABYTE = 2**20
+SLACK = 12 * MEGABYTE
+
+# The peak of memory that is the process's own, and of all that is mapped, over what was there
+# before: a thread looks every half a millisecond, as the system keeps no peak of the first.
+MEASURE = """
+import sys, threading, time, torch
+from pathlib import Path
+import model_base
+from model_base import BertModel, BertConfig, load_sharded_checkpoint
+
+def now():
+    kb = {}
+    for line in Path("/proc/self/status").read_text().splitlines():
+        key, _, rest = line.partition(":")
+        if key in ("RssAnon", "RssFile"):
+            kb[key] = int(rest.split()[0]) * 1024
+    return kb["RssAnon"], kb["RssAnon"] + kb["RssFile"]
+
+class Peak:
+    def __enter__(self):
+        self.start, self.peak, self.done = now(), (0, 0), False
+        self.thread = threading.Thread(target=self.watch)
+        self.thread.start()
+        return self
+    def watch(self):
+        while not self.done:
+            self.peak = tuple(map(max, self.peak, now()))
+            time.sleep(0.0005)
+    def __exit__(self, *error):
+        self.done = True
+        self.thread.join()
+        self.peak = tuple(map(max, self.peak, now()))
+        print(*(peak - start for peak, start in zip(self.peak, self.start)))
+
+folder, dtype = sys.argv[1], sys.argv[2]
+tiny = BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
+BertModel._from_config(tiny)(torch.ones(1, 2, dtype=torch.long))
+"""
+FROM_PRETRAINED = """
+with Peak():
+    model = BertModel.from_pretrained(folder, torch_dtype=dtype)
+"""
+INTO_A_MODEL = """
+model = BertModel(BertConfig.from_pretrained(folder))
+with Peak():
+    load_sharded_checkpoint(model, folder)
+"""
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
+    """A model of 80 MB in shards of 16 MB: as safetensors and as ``.bin``."""
+    config = BertConfig(
+        vocab_size=4000, hidden_size=512, num_hidden_layers=5, num_attention_heads=8,
+        intermediate_size=2048,
+    )  # fmt: skip
+    model = BertModel(config)
+    folders = {}
+    for safe in (True, False):
+        folders[safe] = tmp_path_factory.mktemp("large")
+        model.save_pretrained(folders[safe], max_shard_size="16MB", safe_serialization=safe)
+    return folders
+
+
+def size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*-of-*"))
+
+
+def measured(run_python: Callable[..., str], code: str, folder: Path, dtype: str) -> list[int]:
+    return [int(number) for number in run_python(MEASURE + code, folder, dtype).split()]
+
+
+@pytest.mark.parametrize("safe", [True, False])
+def test_a_load_in_the_file_s_dtype_copies_nothing(
+    safe: bool, large: dict[bool, Path], run_python: Callable[..., str]
+) -> None:
+    own, _ = measured(run_python, FROM_PRETRAINED, large[safe], "float32")
+    assert own < SLACK
+
+
+@pytest.mark.parametrize("safe", [True, False])
+def test_a_load_in_another_dtype_takes_the_model_and_one_shard(
+    safe: bool, large: dict[bool, Path], run_python: Callable[..., str]
+) -> None:
+    own, everything = measured(run_python, FROM_PRETRAINED, large[safe], "bfloat16")
+    model = size_of(large[safe]) // 2
+    assert model - SLACK < own < model + SLACK
+    assert everything < model + 16 * MEGABYTE + SLACK
+
+
+@pytest.mark.parametrize("safe", [True, False])
+def test_loading_shards_into_a_model_takes_one_shard(
+    safe: bool, large: dict[bool, Path], run_python: Callable[..., str]
+) -> None:
+    own, everything = measured(run_python, INTO_A_MODEL, large[safe], "float32")
+    assert own < SLACK
+    assert everything < 16 * MEGABYTE + SLACK
+
+
+def test_the_measure_sees_what_is_allocated(
+    large: dict[bool, Path], run_python: Callable[..., str]
+) -> None:
+    code = "\nwith Peak():\n    kept = torch.ones(10 * 2**20)\n"
+    own, _ = measured(run_python, code, large[True], "float32")
+    assert abs(own - 40 * MEGABYTE) < SLACK
+    assert torch.ones(1).element_size() == 4

@@ -1,0 +1,227 @@
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.core.errors import ModelNotReady, OutOfMemory, WorkerLost
+from service.core.messages import ModelState
+from service.engine.supervisor import TemplateFailed
+from service.repository import version as module
+
+Play = Callable[..., None]
+LABELS = {"model": "m", "version": "1"}
+
+
+async def ready(bench: Any) -> None:
+    bench.load()
+    await bench.until(ModelState.READY)
+
+
+def test_a_lost_worker_costs_its_requests_and_is_replaced(play: Play) -> None:
+    async def test(bench: Any) -> None:
+        await ready(bench)
+        tasks = [await bench.ask_and_hold() for _ in range(3)]
+        bench.worker.die(-9)
+        for task in tasks:
+            with pytest.raises(WorkerLost):
+                await task
+        await bench.until(ModelState.LOADING)
+        assert not bench.dataplane.readiness().ready
+        with pytest.raises(ModelNotReady, match="is loading") as refused:
+            await bench.ask()
+        assert refused.value.retry_after_s
+        await bench.until(ModelState.READY)
+        assert len((await bench.ask()).outputs) == 1
+        assert bench.value("worker_restarts_total", **LABELS) == 1
+        assert bench.value("queued_requests", **LABELS) == 0
+
+    play(test)
+
+
+def test_a_worker_that_keeps_ending_is_restarted_ever_more_slowly(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    sleep = asyncio.sleep
+
+    async def note(seconds: float) -> None:
+        waits.append(seconds)
+        await sleep(0)
+
+    async def test(bench: Any) -> None:
+        monkeypatch.setattr(module, "_BACKOFF_S", (0.0, 0.5, 1.0, 2.0))
+        monkeypatch.setattr(module.asyncio, "sleep", note)
+        await ready(bench)
+        for _ in range(5):
+            await bench.until(ModelState.READY)
+            bench.worker.die(-9)
+            await bench.until(ModelState.LOADING)
+        await bench.until(ModelState.READY)
+        monkeypatch.setattr(module, "_STEADY_S", 0.0)
+        bench.worker.die(-9)
+        await bench.until(ModelState.LOADING)
+        await bench.until(ModelState.READY)
+        assert waits == [0.0, 0.5, 1.0, 2.0, 2.0, 2.0, 0.5]
+        assert bench.value("worker_restarts_total", **LABELS) == 6
+
+    play(test)
+
+
+@pytest.mark.parametrize(
+    "error", [TemplateFailed("gone"), OutOfMemory(10, 5, "this machine")], ids=["template", "memory"]
+)
+def test_what_passes_does_not_end_a_restart_but_ends_a_first_load(
+    play: Play, error: Exception
+) -> None:
+    async def test(bench: Any) -> None:
+        bench.supervisor.fails = [error]
+        bench.load()
+        await bench.until(ModelState.FAILED)
+        bench.repository.reload("m")
+        await bench.until(ModelState.READY)
+        bench.supervisor.fails = [error, error]
+        bench.worker.die(-9)
+        await bench.until(ModelState.LOADING)
+        await bench.until(ModelState.READY)
+        assert bench.supervisor.fails == []
+
+    play(test)
+
+
+def test_a_worker_killed_again_while_it_restarts_is_restarted_again(play: Play) -> None:
+    async def test(bench: Any) -> None:
+        await ready(bench)
+        bench.supervisor.stalling = True
+        bench.worker.die(-9)
+        await bench.supervisor.until(lambda: len(bench.supervisor.workers) == 2)
+        bench.supervisor.stalling = False
+        bench.worker.die(-9)
+        await bench.until(ModelState.READY)
+        assert len(bench.supervisor.workers) == 3
+
+    play(test)
+
+
+def test_a_restart_that_finds_the_files_damaged_fails_with_the_reason(play: Play) -> None:
+    async def test(bench: Any) -> None:
+        await ready(bench)
+        bench.supervisor.load_fails = "model.safetensors is damaged"
+        bench.worker.die(-9)
+        await bench.until(ModelState.FAILED)
+        assert bench.repository.get("m").reason == "model.safetensors is damaged"
+
+    play(test)
+
+
+def test_a_worker_that_dies_while_it_drains_is_not_restarted(play: Play) -> None:
+    async def test(bench: Any) -> None:
+        await ready(bench)
+        task = await bench.ask_and_hold()
+        bench.repository.unload("m")
+        bench.worker.die(-9)
+        with pytest.raises(WorkerLost):
+            await task
+        await bench.until(ModelState.UNLOADED)
+        assert len(bench.supervisor.workers) == 1
+        assert bench.states()[-2:] == [ModelState.DRAINING, ModelState.UNLOADED]
+
+    play(test)
+
+
+def test_draining_waits_no_longer_than_the_grace(play: Play) -> None:
+    async def test(bench: Any) -> None:
+        await ready(bench)
+        task = await bench.ask_and_hold()
+        monkey = bench.worker
+        bench.repository.unload("m")
+        await bench.until(ModelState.UNLOADED)
+        assert monkey.was_killed
+        with pytest.raises(WorkerLost):
+            await task
+
+    play(test, worker={"grace_s": 0.01})
+
+
+def test_a_load_that_takes_too_long_is_ended_and_names_the_setting(play: Play) -> None:
+    async def test(bench: Any) -> None:
+        bench.supervisor.stalling = True
+        bench.load()
+        await bench.until(ModelState.FAILED)
+        assert bench.repository.get("m").reason == (
+            "not loaded within 0.01 s (setting worker.load_timeout_s)"
+        )
+        await bench.supervisor.until(lambda: bench.worker.was_killed or bench.worker._stopping)
+
+    play(test, worker={"load_timeout_s": 0.01})
+
+
+def test_a_model_that_does_not_fit_is_refused_with_both_numbers_and_no_worker(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(bench: Any) -> None:
+        monkeypatch.setattr("service.repository.memory.free_bytes", lambda: 1000)
+        bench.load()
+        await bench.until(ModelState.FAILED)
+        assert bench.repository.get("m").reason == (
+            "the model needs 32768 bytes, 1000 are free on this machine"
+        )
+        assert bench.supervisor.workers == []
+
+    play(test)
+
+
+def test_a_reason_never_holds_this_machines_paths(play: Play) -> None:
+    async def test(bench: Any) -> None:
+        (bench.folder / "tiny" / "model.safetensors").unlink()
+        bench.load()
+        await bench.until(ModelState.FAILED)
+        reason = bench.repository.get("m").reason
+        assert str(bench.folder) not in reason
+        assert reason.startswith("m has none of model.safetensors")
+
+    play(test)
+
+
+def test_a_failure_nobody_foresaw_ends_in_failed_not_in_silence(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(*_: Any) -> None:
+        raise KeyError("/srv/secret")
+
+    async def test(bench: Any) -> None:
+        monkeypatch.setattr(module, "build_task", build)
+        bench.load()
+        await bench.until(ModelState.FAILED)
+        assert bench.repository.get("m").reason == "KeyError; the log has the details"
+        await bench.supervisor.until(lambda: bench.worker.was_killed or bench.worker._stopping)
+
+    play(test)
+
+
+def test_a_source_that_went_away_fails_the_next_load(play: Play) -> None:
+    async def test(bench: Any) -> None:
+        await ready(bench)
+        bench.repository.unload("m")
+        await bench.until(ModelState.UNLOADED)
+        tiny: Path = bench.folder / "tiny"
+        tiny.rename(bench.folder / "elsewhere")
+        bench.repository.reload("m")
+        await bench.until(ModelState.FAILED)
+        assert "'tiny' is not there" in bench.repository.get("m").reason
+
+    play(test)
+
+
+def test_a_finished_forward_is_measured(play: Play) -> None:
+    async def test(bench: Any) -> None:
+        await ready(bench)
+        answer = await bench.ask()
+        for name in ("forward_seconds_count", "batch_size_sum", "queue_seconds_count"):
+            assert bench.value(name, **LABELS) == 1
+        assert bench.value("tokens_total", **LABELS) == answer.num_tokens
+        assert bench.value("model_memory_bytes", **LABELS, device="cpu") == 4
+        assert bench.value("worker_resident_memory_bytes", **LABELS) == 1
+
+    play(test)
