@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
 
 from service import __version__
@@ -82,7 +83,7 @@ def create_service(
             await supervisor.close()
 
     refuse = refuser(metrics)
-    app = FastAPI(
+    app = FastAPIOffline(  # /docs needs no network either
         title="model-base",
         version=__version__,
         description=_DESCRIPTION,
