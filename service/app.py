@@ -19,7 +19,7 @@ from service.engine.template_process import TemplateProcess
 from service.middleware.auth import Auth
 from service.middleware.limits import Limits
 from service.middleware.request_id import RequestId
-from service.protocols import install, refuser
+from service.protocols import install, is_inference, refuser
 from service.repository.events import Events
 from service.repository.repository import Repository
 from service.repository.sources import Sources
@@ -78,7 +78,7 @@ def create_service(
         try:
             yield
         finally:
-            dataplane.leave()
+            dataplane.leave(settings.worker.grace_s)
             await repository.close()
             await supervisor.close()
 
@@ -90,7 +90,7 @@ def create_service(
         lifespan=lifespan,
         middleware=[
             Middleware(RequestId),
-            Middleware(Auth, settings=settings.auth, refuse=refuse),
+            Middleware(Auth, settings=settings.auth, refuse=refuse, is_inference=is_inference),
             Middleware(Limits, settings=settings.limits, refuse=refuse),
         ],
     )

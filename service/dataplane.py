@@ -8,7 +8,7 @@ from typing import Protocol
 
 from typing_extensions import override
 
-from service.core.errors import BadRequest, DeadlineExceeded, ModelNotFound, TooLarge
+from service.core.errors import BadRequest, DeadlineExceeded, ModelNotFound, ModelNotReady, TooLarge
 from service.core.messages import (
     InferRequest,
     InferResponse,
@@ -29,6 +29,7 @@ from service.repository.repository import Repository
 from service.repository.version import ModelVersion
 
 _CHARS_PER_TOKEN = 3
+_LEAVING = "the service is shutting down"
 
 
 class DataPlane(Protocol):
@@ -90,14 +91,22 @@ class LocalDataPlane(DataPlane):
         self._metrics = metrics
         self._required = tuple(required)
         self._leaving = False
+        self._deadlines: set[asyncio.Timeout] = set()
+        self._grace_is_over = False
 
     @override
     async def infer(self, request: InferRequest) -> InferResponse:
         timeout_s = min(request.timeout_s or self._limits.request_timeout_s, 86_400)
         try:
-            async with asyncio.timeout(timeout_s):
-                return await self._infer(request)
+            async with asyncio.timeout(0 if self._grace_is_over else timeout_s) as deadline:
+                self._deadlines.add(deadline)
+                try:
+                    return await self._infer(request)
+                finally:
+                    self._deadlines.discard(deadline)
         except TimeoutError:
+            if self._grace_is_over:
+                raise ModelNotReady(request.model, "draining", _LEAVING) from None
             raise DeadlineExceeded(timeout_s) from None
 
     async def _infer(self, request: InferRequest) -> InferResponse:
@@ -215,12 +224,22 @@ class LocalDataPlane(DataPlane):
             if state not in (ModelState.READY, ModelState.UNLOADED):
                 waiting.append(f"{name}: {state}")
         if self._leaving:
-            waiting.append("the service is shutting down")
+            waiting.append(_LEAVING)
         return Readiness(not waiting, tuple(waiting))
 
-    def leave(self) -> None:
-        """Stop being ready; requests that are here are still answered."""
+    def leave(self, grace_s: float) -> None:
+        """Stop being ready, and end the requests that are not answered in ``grace_s`` seconds.
+
+        Called again with less, it ends them earlier.
+        """
         self._leaving = True
+        asyncio.get_running_loop().call_later(grace_s, self._end_requests)
+
+    def _end_requests(self) -> None:
+        self._grace_is_over = True
+        for deadline in self._deadlines:
+            if not deadline.expired():
+                deadline.reschedule(0)
 
 
 def _num_tokens(inputs: TensorInputs) -> int:

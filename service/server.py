@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import math
 import os
 import signal
 import socket
@@ -22,6 +23,8 @@ from service.core.settings import Settings
 from service.engine.template_process import TemplateProcess
 
 _BACKLOG = 4096
+_HANG_UP_S = 0.5
+"""From the end of the grace: what was ended then is told its clients before."""
 _STEPS = {
     ModelState.DOWNLOADING: "downloading",
     ModelState.LOADING: "loading",
@@ -110,10 +113,12 @@ class _Server(uvicorn.Server):
             access_log=False,
             lifespan="on",
             server_header=False,
-            timeout_graceful_shutdown=int(settings.worker.grace_s) + 1,
+            timeout_graceful_shutdown=math.ceil(settings.worker.grace_s) + 2,
         )
         super().__init__(config)
         self._service = service
+        self._grace_s = settings.worker.grace_s
+        self._hurry = False
 
     @override
     @contextlib.contextmanager
@@ -124,11 +129,19 @@ class _Server(uvicorn.Server):
         yield
 
     def leave(self) -> None:
-        """Begin to shut down; called again, do not wait for requests."""
-        self.force_exit = self.should_exit
+        """Begin to shut down; a second time, end what is in flight; a third, do not wait for it."""
+        self.force_exit = self._hurry
+        self._hurry = self.should_exit
         self.should_exit = True
-        self._service.dataplane.leave()
+        grace_s = 0 if self._hurry else self._grace_s
+        self._service.dataplane.leave(grace_s)
         self._service.events.close()
+        asyncio.get_running_loop().call_later(grace_s + _HANG_UP_S, self._hang_up)
+
+    def _hang_up(self) -> None:
+        """Leave the clients that have not even sent their whole request."""
+        for connection in list(self.server_state.connections):
+            connection.transport.close()
 
 
 class Console:

@@ -3,8 +3,9 @@
 import os
 import socket
 import subprocess
-import sys
 from dataclasses import dataclass
+
+from service.core.processes import module_command
 
 _ENVIRONMENT = {"GOMP_SPINCOUNT": "1000"}
 """OpenMP's threads would else spin 300 times longer for each other; with one processor taken by
@@ -36,7 +37,7 @@ def start_template(framework: str) -> TemplateProcess:
     ours.setblocking(False)
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-m", "service.worker", framework, str(theirs.fileno())],
+            module_command("service.worker", framework, str(theirs.fileno())),
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             env={**os.environ, **_ENVIRONMENT},

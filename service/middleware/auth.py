@@ -2,7 +2,7 @@
 
 import enum
 import hmac
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 
 from pydantic import SecretStr
@@ -25,18 +25,21 @@ class Access(enum.IntEnum):
     ADMIN = 2
 
 
-def required(method: str, path: str) -> Access:
+def required(method: str, path: str, is_inference: bool) -> Access:
     """Decide what a route asks for. The only place that does.
 
-    ``path`` is the decoded one that routes are matched on. It is compared as it is: whatever
-    does not look exactly like an open route or a prediction falls on the stricter side. So does
-    ``/models`` with anything behind it: the router takes a path with a line break at its end for
-    the one without.
+    What changes something asks for an admin key, unless a protocol has said that it is inference:
+    a route that nobody thought of falls on the stricter side. ``path`` is the decoded one that
+    routes are matched on, compared as it is.
+
+    Args:
+        method: of the request.
+        path: of the request.
+        is_inference: whether a protocol answers predictions there.
     """
     if method in _READING:
         return Access.OPEN if path in _OPEN else Access.INFERENCE
-    is_prediction = method == "POST" and path.endswith("/predict")
-    return Access.ADMIN if path.startswith("/models") and not is_prediction else Access.INFERENCE
+    return Access.INFERENCE if method == "POST" and is_inference else Access.ADMIN
 
 
 class Auth:
@@ -46,8 +49,15 @@ class Auth:
     key known, digest with digest, so that the time taken tells nothing about any of them.
     """
 
-    def __init__(self, app: ASGIApp, settings: AuthSettings, refuse: Refuse) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: AuthSettings,
+        refuse: Refuse,
+        is_inference: Callable[[str], bool],
+    ) -> None:
         self._app = app
+        self._is_inference = is_inference
         self._refuse = refuse
         self._on = settings.enabled and bool(settings.api_keys or settings.admin_keys)
         api_keys = Access.INFERENCE if settings.admin_keys else Access.ADMIN
@@ -71,7 +81,8 @@ class Auth:
             await self._app(scope, receive, send)
 
     def _check(self, scope: Scope) -> ServiceError | None:
-        needed = required(scope["method"], _routed_path(scope))
+        path = _routed_path(scope)
+        needed = required(scope["method"], path, self._is_inference(path))
         if needed is Access.OPEN:
             return None
         granted = max((self._granted(key) for key in _given(scope)), default=Access.OPEN)

@@ -21,6 +21,11 @@ Refuse = Callable[[Scope, ServiceError, int | None], Response]
 PROTOCOLS: tuple[WireProtocol, ...] = (OpenAI(), Tei(), Native())
 
 
+def is_inference(path: str) -> bool:
+    """Whether some protocol says that a POST to ``path`` only computes."""
+    return any(protocol.is_inference(path) for protocol in PROTOCOLS)
+
+
 def refuser(metrics: Metrics) -> Refuse:
     """Make the function that answers and counts what ends before it reaches a route.
 

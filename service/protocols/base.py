@@ -73,6 +73,9 @@ class WireProtocol(Protocol):
     def owns(self, path: str) -> bool:
         """Whether refusals on ``path`` are to be worded by this protocol."""
 
+    def is_inference(self, path: str) -> bool:
+        """Whether a POST to ``path`` only computes; every other POST needs an admin key."""
+
     def install(
         self, app: FastAPI, dataplane: DataPlane, settings: Settings, metrics: Metrics
     ) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from service.core.processes import module_command
 from service.repository.sources import Source
 
 _FILES = [
@@ -27,7 +28,7 @@ async def download(source: Source) -> Path:
     """
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "service.repository", source.repo_id, source.revision or "",
+        *module_command("service.repository", source.repo_id, source.revision or ""),
         stdin=pipe, stdout=pipe, start_new_session=True, env=_environment(),
     )  # fmt: skip
     assert process.stdin is not None

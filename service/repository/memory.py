@@ -1,9 +1,11 @@
 """Whether a model fits, asked before it is loaded."""
 
+import errno
 from pathlib import Path
 
 import psutil
 
+from model_base.checkpoints import TORCH_BIN
 from model_base.checkpoints.base import TensorInfo
 from model_base.hub.files import Folder
 from model_base.loading.resolve import WeightFiles, resolve_any
@@ -29,9 +31,14 @@ def needed_bytes(folder: Path, dtype: str) -> int:
         CheckpointNotFound, CheckpointUnreadable: there are no weights, or they are damaged.
     """
     files = resolve_any(Folder(folder))
-    if files.format.name != "safetensors":
+    if files.format is TORCH_BIN:  # its header is a pickle, which this process does not read
         return files.num_bytes
-    return sum(_loaded_bytes(info, dtype) for info in _infos(files))
+    try:
+        return sum(_loaded_bytes(info, dtype) for info in _infos(files))
+    except OSError as error:
+        if error.errno != errno.ENOMEM:
+            raise
+        return files.num_bytes  # so large that the system does not even map it
 
 
 def _infos(files: WeightFiles) -> list[TensorInfo]:

@@ -156,9 +156,9 @@ class ModelVersion:
         self._lost.clear()
         self._folder = folder = await self._find(self._services.sources.find(self.spec.source))
         self._set(ModelState.LOADING)
-        needed = await asyncio.to_thread(check_fits, folder, self.spec.dtype)
-        self._publish(bytes_total=needed)
         order = await asyncio.to_thread(self._order, folder)
+        needed = await asyncio.to_thread(check_fits, Path(order.folder), self.spec.dtype)
+        self._publish(bytes_total=needed)
         facts = await self._load_worker(order)
         self._task = await asyncio.to_thread(build_task, facts.task, folder, facts)
         self.facts = facts

@@ -9,7 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.core.work import TensorWork, WorkItem
+from service.core.work import SequenceWork, WorkItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +62,24 @@ class Batcher:
         while self._requests:
             request_id, tickets = next(iter(self._requests.items()))
             ticket = tickets[0]
-            alone = isinstance(ticket.work, TensorWork)
-            if batch and (alone or ticket.work.num_tokens > budget):
+            work = ticket.work
+            if batch and (work.num_tokens > budget or not _go_together(batch[0].work, work)):
                 break
             tickets.popleft()
             batch.append(ticket)
-            budget -= ticket.work.num_tokens
-            self._waiting_tokens -= ticket.work.num_tokens
+            budget -= work.num_tokens
+            self._waiting_tokens -= work.num_tokens
             if tickets:
                 self._requests.move_to_end(request_id)
             else:
                 del self._requests[request_id]
-            if alone:
-                break
         return batch
+
+
+def _go_together(first: WorkItem, other: WorkItem) -> bool:
+    """Whether one forward can compute both: sequences of which the same is wanted."""
+    return (
+        isinstance(first, SequenceWork)
+        and isinstance(other, SequenceWork)
+        and first.want is other.want
+    )

@@ -1,3 +1,4 @@
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -245,5 +246,7 @@ def test_inspecting_tells_what_the_headers_say(
 def test_inspecting_a_hostile_file_runs_nothing(
     capsys: pytest.CaptureFixture[str], fixtures: Path, kind: str
 ) -> None:
-    message = refusal(capsys, "inspect", fixtures / f"sp_malicious_{kind}" / "ckpt")
-    assert "pytorch_model" in message
+    folder = fixtures / f"sp_malicious_{kind}"
+    assert "pytorch_model" in refusal(capsys, "inspect", folder / "ckpt")
+    expected = json.loads((folder / "expected.json").read_text())
+    assert not Path(expected["must_not_create"]).exists()

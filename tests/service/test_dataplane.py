@@ -6,7 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.core.errors import BadRequest, DeadlineExceeded, ModelNotFound, Overloaded, TooLarge
+from service.core.errors import (
+    BadRequest,
+    DeadlineExceeded,
+    ModelNotFound,
+    ModelNotReady,
+    Overloaded,
+    TooLarge,
+)
 from service.core.messages import (
     InferRequest,
     Inputs,
@@ -79,7 +86,10 @@ class Bench:
         self.version = FakeVersion(limits)
         self.metrics = Metrics()
         self.dataplane = LocalDataPlane(
-            FakeRepository(self.version), limits, self.metrics, required=["m"]  # type: ignore[arg-type]
+            FakeRepository(self.version),
+            limits,
+            self.metrics,
+            required=["m"],  # type: ignore[arg-type]
         )
 
     async def ask(self, inputs: Inputs, **fields: Any) -> Any:
@@ -247,9 +257,26 @@ def test_readiness_waits_for_every_model_of_the_start(state: ModelState, ready: 
 
 def test_a_service_that_leaves_is_not_ready_and_still_answers() -> None:
     async def test(bench: Bench) -> None:
-        bench.dataplane.leave()
+        bench.dataplane.leave(60)
         assert bench.dataplane.readiness().waiting_for == ("the service is shutting down",)
         await bench.ask(TEXT)
+
+    play(test)
+
+
+def test_requests_not_answered_within_the_grace_end_as_not_ready() -> None:
+    async def test(bench: Bench) -> None:
+        with bench.held():
+            tasks = [asyncio.create_task(bench.ask(TEXT)) for _ in range(3)]
+            await bench.version.entered.wait()
+            bench.dataplane.leave(60)
+            bench.dataplane.leave(0)
+            for task in tasks:
+                with pytest.raises(ModelNotReady, match="shutting down"):
+                    await task
+            with pytest.raises(ModelNotReady, match="shutting down"):
+                await bench.ask(TEXT)
+        assert bench.version.admission.num_requests == 0
 
     play(test)
 

@@ -54,6 +54,10 @@ class Native(WireProtocol):
         return error_response(to_error(error), status or STATUS[error.kind][0], error)
 
     @override
+    def is_inference(self, path: str) -> bool:
+        return path.startswith("/models/") and path.endswith("/predict")
+
+    @override
     def install(
         self, app: FastAPI, dataplane: DataPlane, settings: Settings, metrics: Metrics
     ) -> None:

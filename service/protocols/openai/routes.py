@@ -48,6 +48,10 @@ class OpenAI(WireProtocol):
         return error_response(to_error(error), status or STATUS[error.kind][0], error)
 
     @override
+    def is_inference(self, path: str) -> bool:
+        return path == "/v1/embeddings"
+
+    @override
     def install(
         self, app: FastAPI, dataplane: DataPlane, settings: Settings, metrics: Metrics
     ) -> None:

@@ -37,6 +37,10 @@ class Tei(WireProtocol):
         return error_response(body, status or own_status, error)
 
     @override
+    def is_inference(self, path: str) -> bool:
+        return path == "/embed"
+
+    @override
     def install(
         self, app: FastAPI, dataplane: DataPlane, settings: Settings, metrics: Metrics
     ) -> None:

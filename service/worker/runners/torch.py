@@ -87,12 +87,18 @@ class TorchRunner(Runner):
 
     @override
     def warm_up(self) -> None:
-        want = Want.EMBEDDING if self._order.pooling else Want.HIDDEN
+        speed_up_linears(self._model, self._order.max_batch_tokens)
         limit = int(self._model.config.max_position_embeddings)
         for lengths in _WARM_LENGTHS:
             ids = [np.zeros(min(length, limit), np.int32) for length in lengths]
-            self.run([SequenceWork(i, want) for i in ids], self.num_lanes)
-        speed_up_linears(self._model, self._order.max_batch_tokens)
+            self.run([SequenceWork(i, self._want) for i in ids], self.num_lanes)
+
+    @property
+    def _want(self) -> Want:
+        """What tasks will ask this model for."""
+        if self._order.pooling:
+            return Want.EMBEDDING
+        return Want.HIDDEN if self._head == "AutoModel" else Want.LOGITS
 
     @override
     def run(self, batch: Sequence[WorkItem], num_threads: int) -> Sequence[WorkResult]:

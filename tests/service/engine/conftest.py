@@ -16,7 +16,7 @@ def _runner():
     from service.worker.runners.base import InputRejected
 
     class Runner:
-        facts = ModelFacts("Fake", "torch", "float32", "cpu", "feature-extraction", 1, 4, 64, "mean")
+        facts = ModelFacts("Fake", "torch", "float32", "cpu", "feature-extraction", 1, 4, 64)
 
         @classmethod
         def load(cls, order, progress):

@@ -26,8 +26,8 @@ def test_a_place_is_given_back_whatever_ends_the_request(admission: Admission) -
 
 def test_one_request_too_many_is_refused_with_the_number(admission: Admission) -> None:
     with admission.admit(1), admission.admit(1):
-        with pytest.raises(Overloaded, match="2 requests are waiting") as refused, admission.admit(1):
-            pass
+        with pytest.raises(Overloaded, match="2 requests are waiting") as refused:
+            admission.admit(1).__enter__()
         assert refused.value.retry_after_s == 1.0
         assert admission.num_requests == 2
 

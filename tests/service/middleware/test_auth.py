@@ -4,6 +4,7 @@ from starlette.responses import PlainTextResponse
 
 from service.core.settings import AuthSettings
 from service.middleware.auth import Access, Auth, required
+from service.protocols import is_inference
 
 API, ADMIN = "key-for-inference", "key-for-everything"
 
@@ -20,7 +21,10 @@ def ask(exchange, refuse):
         settings = settings or AuthSettings(api_keys=(API,), admin_keys=(ADMIN,))
         given = [("Authorization", f"Bearer {key}")] if key is not None else []
         return exchange(
-            Auth(app, settings, refuse), method, path, given if headers is None else headers
+            Auth(app, settings, refuse, is_inference),
+            method,
+            path,
+            given if headers is None else headers,
         )
 
     return send
@@ -31,7 +35,7 @@ def ask(exchange, refuse):
     [
         ("GET", "/health/live", Access.OPEN),
         ("HEAD", "/health/ready", Access.OPEN),
-        ("POST", "/health/live", Access.INFERENCE),
+        ("POST", "/health/live", Access.ADMIN),
         ("GET", "/health", Access.INFERENCE),
         ("GET", "/health/live/", Access.INFERENCE),
         ("GET", "/health/live\n", Access.INFERENCE),
@@ -56,10 +60,12 @@ def ask(exchange, refuse):
         ("DELETE", "/models/mini", Access.ADMIN),
         ("DELETE", "/models/mini/predict", Access.ADMIN),
         ("PUT", "/models/mini", Access.ADMIN),
+        ("POST", "/v2/repository/models/mini/unload", Access.ADMIN),
+        ("POST", "/made/up", Access.ADMIN),
     ],
 )
 def test_one_place_says_what_a_route_needs(method, path, access):
-    assert required(method, path) is access
+    assert required(method, path, is_inference(path)) is access
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "BREW"])
@@ -171,7 +177,7 @@ def test_every_key_is_compared_whichever_fits(ask, monkeypatch):
 
 
 def test_a_root_path_hides_no_route(exchange, refuse):
-    app = Auth(hello, AuthSettings(api_keys=(API,), admin_keys=(ADMIN,)), refuse)
+    app = Auth(hello, AuthSettings(api_keys=(API,), admin_keys=(ADMIN,)), refuse, is_inference)
     key = [("X-API-Key", API)]
     assert exchange(app, "GET", "/base/health/live", root_path="/base").status == 200
     assert exchange(app, "POST", "/base/models", key, root_path="/base").status == 403
@@ -179,7 +185,7 @@ def test_a_root_path_hides_no_route(exchange, refuse):
 
 
 def test_a_websocket_is_closed(ask, exchange, refuse):
-    app = Auth(hello, AuthSettings(api_keys=(API,)), refuse)
+    app = Auth(hello, AuthSettings(api_keys=(API,)), refuse, is_inference)
     assert exchange(app, type="websocket").sent == [{"type": "websocket.close", "code": 1008}]
 
 

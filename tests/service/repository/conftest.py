@@ -68,9 +68,7 @@ class Bench:
         told = [event.state for event in self.told if event.version == version]
         return [s for i, s in enumerate(told) if i == 0 or told[i - 1] is not s]
 
-    async def until(
-        self, state: ModelState, version: str = "1", name: str = "m"
-    ) -> None:
+    async def until(self, state: ModelState, version: str = "1", name: str = "m") -> None:
         """Wait until a version is in a state now."""
         async with asyncio.timeout(10):
             while self.repository.get(name, version).state is not state:

@@ -1,3 +1,4 @@
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,16 @@ def test_bytes_are_those_of_the_dtype_asked_for_and_integers_keep_theirs(
 def test_a_format_that_only_a_framework_reads_counts_by_its_size(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(b"x" * 1234)
     assert needed_bytes(tmp_path, "float32") == 1234
+
+
+def test_a_file_too_large_to_be_mapped_counts_by_its_size(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(memory, "_infos", refuse)
+    assert needed_bytes(model, "auto") == (model / "model.safetensors").stat().st_size
 
 
 def test_no_weights_and_damaged_ones_are_told_apart(tmp_path: Path) -> None:

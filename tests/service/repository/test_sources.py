@@ -21,9 +21,7 @@ def sources(root: Path) -> Sources:
 
 
 @pytest.mark.parametrize("source", ["m", "owner/name", "./m", "m/", "m/."])
-def test_a_folder_inside_a_model_folder_is_found(
-    sources: Sources, root: Path, source: str
-) -> None:
+def test_a_folder_inside_a_model_folder_is_found(sources: Sources, root: Path, source: str) -> None:
     assert sources.find(source) == Source((root / "models" / source).resolve())
 
 

@@ -70,7 +70,9 @@ def test_a_worker_that_keeps_ending_is_restarted_ever_more_slowly(
 
 
 @pytest.mark.parametrize(
-    "error", [TemplateFailed("gone"), OutOfMemory(10, 5, "this machine")], ids=["template", "memory"]
+    "error",
+    [TemplateFailed("gone"), OutOfMemory(10, 5, "this machine")],
+    ids=["template", "memory"],
 )
 def test_what_passes_does_not_end_a_restart_but_ends_a_first_load(
     play: Play, error: Exception

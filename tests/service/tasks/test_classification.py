@@ -23,7 +23,7 @@ def answer(task: Any, inputs: Any, parameters: dict[str, Any], *logits: Any) -> 
 class TestTextClassification:
     @pytest.fixture
     def task(self, context: ContextMaker) -> Any:
-        return TASKS["text-classification"](context(labels=("bad", "good", "new")))
+        return TASKS["text-classification"](context(labels=dict(enumerate(("bad", "good", "new")))))
 
     def test_the_best_label_is_the_default_answer(self, task: Any) -> None:
         answers = answer(task, TextInputs(["cat", "dog"]), {}, [0, 9, 0], [9, 0, 0])
@@ -81,7 +81,9 @@ class TestFillMask:
 class TestTokenClassification:
     @pytest.fixture
     def task(self, context: ContextMaker) -> Any:
-        return TASKS["token-classification"](context(labels=("O", "B-PER", "I-PER")))
+        return TASKS["token-classification"](
+            context(labels=dict(enumerate(("O", "B-PER", "I-PER"))))
+        )
 
     def test_inputs_are_answered_apart(self, task: Any) -> None:
         logits = np.eye(3)[[0, 1, 0]] * 9

@@ -26,7 +26,7 @@ def test_answers_are_those_of_the_pipelines(
     context: Callable[..., TaskContext], case: dict[str, Any]
 ) -> None:
     task = TASKS[case["task"]](
-        context(labels=tuple(case["labels"]), problem_type=case["problem_type"])
+        context(labels=dict(enumerate(case["labels"])), problem_type=case["problem_type"])
     )
     work = task.prepare(TextInputs([case["text"]]), case["parameters"])
     unpadded = [[i for i in ids if i != 0] for ids in case["input_ids"]]
@@ -59,7 +59,7 @@ def check_same(ours: Any, theirs: Any) -> None:
 
 def test_answers_can_be_written_as_json(context: Callable[..., TaskContext]) -> None:
     for case in CASES:
-        task = TASKS[case["task"]](context(labels=tuple(case["labels"])))
+        task = TASKS[case["task"]](context(labels=dict(enumerate(case["labels"]))))
         work = task.prepare(TextInputs([case["text"]]), case["parameters"])
         results = [
             {key: logits_of(value, item.num_tokens) for key, value in logits.items()}

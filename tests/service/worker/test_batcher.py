@@ -114,3 +114,13 @@ def test_cancelling_what_is_answered_or_unknown_is_no_error() -> None:
     batcher.cancel(1)
     batcher.cancel(99)
     assert len(batcher) == 0
+
+
+def test_sequences_of_which_something_else_is_wanted_wait_for_a_batch_of_their_own() -> None:
+    batcher = Batcher(100)
+    ids = np.zeros(3, np.int32)
+    batcher.add(1, 0.0, [SequenceWork(ids, Want.EMBEDDING)])
+    batcher.add(2, 0.0, [SequenceWork(ids, Want.LOGITS)])
+    batcher.add(3, 0.0, [SequenceWork(ids, Want.LOGITS)])
+    batches = [batcher.next_batch() for _ in range(3)]
+    assert [[ticket.request_id for ticket in batch] for batch in batches] == [[1], [2, 3], []]
