@@ -7,6 +7,7 @@ mapping is ours, since the library copies, and its views are of one framework.
 import json
 import mmap
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,12 +35,20 @@ class MappedFile:
     """An open safetensors file (a ``Checkpoint``)."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         header, start = _read_header(path)
         self.metadata: Mapping[str, str] = header.pop("__metadata__", {})
         self.infos = {name: _info(path, name, entry) for name, entry in header.items()}
         self._offsets = {name: start + entry["data_offsets"][0] for name, entry in header.items()}
-        with path.open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+
+    @cached_property
+    def _map(self) -> mmap.mmap:
+        """Made when values are wanted: the system may refuse it for what is larger than memory."""
+        try:
+            with self._path.open("rb") as file:
+                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        except (OSError, ValueError) as error:
+            raise explain_unreadable(self._path, error) from error
 
     def read(self, name: str) -> Array:
         """A view of the map: nothing is copied, pages come in when they are touched."""

@@ -77,9 +77,7 @@ class PretrainedConfig:
             kwargs["torch_dtype"] = dtype
         fields = {name: kwargs.pop(name, copy.copy(value)) for name, value in DEFAULTS.items()}
         fields["torch_dtype"] = _dtype_name(fields["torch_dtype"])
-        fields["pruned_heads"] = {
-            int(layer): list(heads) for layer, heads in (fields["pruned_heads"] or {}).items()
-        }
+        fields["pruned_heads"] = _numbered("pruned_heads", fields["pruned_heads"] or {})
         for name, value in fields.items():
             setattr(self, name, value)
         self._set_labels(kwargs)
@@ -98,7 +96,7 @@ class PretrainedConfig:
         self.id2label: dict[int, str]
         self.label2id: dict[str, int]
         if id2label and (num_labels is None or num_labels == len(id2label)):
-            self.id2label = _numbered(id2label)
+            self.id2label = _numbered("id2label", id2label)
             self.label2id = label2id or {value: key for key, value in self.id2label.items()}
         else:
             self.num_labels = 2 if num_labels is None else num_labels
@@ -244,12 +242,13 @@ class PretrainedConfig:
         return f"{type(self).__name__} {self.to_json_string()}"
 
 
-def _numbered(id2label: Any) -> dict[int, str]:
+def _numbered(name: str, value: Any) -> dict[int, Any]:
+    """A mapping by number, whose keys JSON has made text."""
     try:
-        return {int(number): label for number, label in id2label.items()}
+        return {int(number): entry for number, entry in value.items()}
     except (AttributeError, TypeError, ValueError):
-        seen = repr(id2label)[:100]
-        raise ValueError(f"id2label is {seen}; accepted: each label by its number") from None
+        seen = repr(value)[:100]
+        raise ValueError(f"{name} is {seen}; accepted: a mapping by number") from None
 
 
 def _is_ours(cls: type[PretrainedConfig], name: str) -> bool:

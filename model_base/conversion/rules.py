@@ -142,7 +142,7 @@ def _stem(name: str, suffix: str) -> str | None:
 
 
 LEGACY: tuple[Rule, ...] = (Rename("gamma", "weight"), Rename("beta", "bias"))
-"""LayerNorm's names in checkpoints older than 2019; applied to every architecture."""
+"""LayerNorm's names in checkpoints older than 2019; every architecture's rules begin with them."""
 
 
 def apply_rules(recipes: Recipes, rules: Iterable[Rule]) -> Recipes:

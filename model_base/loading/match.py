@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from model_base.checkpoints.base import Checkpoint
 from model_base.conversion.conventions import Convention
 from model_base.conversion.ops import Shape
-from model_base.conversion.rules import LEGACY, Recipe, Recipes, Rule, apply_rules
+from model_base.conversion.rules import Recipe, Recipes, Rule, apply_rules
 from model_base.errors import CheckpointMismatch, CorruptCheckpoint
 from model_base.loading.report import LoadReport
 
@@ -60,7 +60,7 @@ def canonical(checkpoint: Checkpoint, convention: Convention, rules: Iterable[Ru
     for stored, info in checkpoint.infos.items():
         name, op = convention(stored, info.shape)
         recipes[name] = Recipe((stored,), (op,) if op else ())
-    return apply_rules(recipes, (*LEGACY, *rules))
+    return apply_rules(recipes, rules)
 
 
 def match(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from model_base.configs.base import PretrainedConfig
+from model_base.conversion.rules import LEGACY
 from model_base.torch.arrays import float_dtype
 from model_base.torch.embeddings import EmbeddingsMixin
 from model_base.torch.empty import without_memory
@@ -264,7 +265,7 @@ def _open(
     cls: Any, name: Any, state_dict: Any, flags: frozenset[str], options: Mapping[str, Any]
 ) -> Iterator[Source]:
     """The tensors given, else those of the files that ``name`` means."""
-    rules = cls.config_class.weight_rules
+    rules = (*LEGACY, *cls.config_class.weight_rules)
     if state_dict is not None:
         yield state_dict_source(state_dict, rules)
         return

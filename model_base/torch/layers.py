@@ -143,7 +143,7 @@ def finish(
     """
     shared: Mapping[str, Any] = trunk or {}
     for name in output.names():
-        if name in shared and name not in output:
+        if name in shared:
             output[name] = shared[name]
     return output if chosen(return_dict, config.use_return_dict) else output.to_tuple()
 

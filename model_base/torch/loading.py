@@ -181,6 +181,10 @@ def fill(
     slots = {names[0]: names for names, _ in groups}
     initialise(model, found.empty, slots, device)
     assign(model, found, slots, source.checkpoint, device, progress)
+    empty = [n for n, t in (*model.named_parameters(), *model.named_buffers()) if t.is_meta]
+    assert not empty, (
+        f"{type(model).__name__} computes in its constructor what it does not store: {empty}"
+    )
     return found.report
 
 
@@ -276,7 +280,10 @@ def load_sharded_checkpoint(model: nn.Module, folder: str | Path, strict: bool =
     with open_source(files, ()) as source:
         own = model.state_dict(keep_vars=True)
         stored = {*source.recipes, *source.absent}
-        missing, unexpected = sorted(set(own) - stored), sorted(stored - set(own))
+        missing = sorted(
+            name for names, _ in tensor_groups(model) if stored.isdisjoint(names) for name in names
+        )
+        unexpected = sorted(stored - set(own))
         if strict and (missing or unexpected):
             raise CheckpointMismatch(
                 f"Error(s) in loading state_dict for {type(model).__name__} from {folder}:"

@@ -26,10 +26,18 @@ class PruningMixin(MixinBase):
 
         Raises:
             NotImplementedError: the architecture cannot prune.
+            ValueError: the model has no such layer or head.
         """
         base: Any = self.base_model
         if not hasattr(base, "_prune_heads"):
             raise NotImplementedError(f"{type(self).__name__} cannot prune heads")
+        layers, all_heads = self.config.num_hidden_layers, range(self.config.num_attention_heads)
+        for layer, heads in heads_to_prune.items():
+            if layer not in range(layers) or not set(heads) <= set(all_heads):
+                raise ValueError(
+                    f"heads {heads} of layer {layer} cannot be pruned: there are {layers} layers "
+                    f"of {len(all_heads)} heads, numbered from 0"
+                )
         for layer, heads in heads_to_prune.items():
             before = set(self.config.pruned_heads.get(layer, []))
             self.config.pruned_heads[layer] = sorted(before | set(heads))

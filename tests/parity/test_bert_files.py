@@ -15,6 +15,7 @@ TF, FLAX = {"from_tf": True}, {"from_flax": True}
 FILES: list[tuple[str, dict[str, Any]]] = [
     ("pt_bertmodel_bin", {}),
     ("pt_bertmodel_bin_legacy", {}),
+    ("pt_bertrelkey_bin", {}),
     ("pt_bertmodel_bin_sharded", {}),
     ("v457_bertmodel_st", {}),
     ("v457_bertmodel_st_sharded", {}),

@@ -13,6 +13,7 @@ from model_base.errors import CheckpointUnreadable
 
 DTYPES = ("float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
 FOREIGN = (ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2)
+NUMPY_ONLY = {"tf_h5"}
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
 
 
@@ -64,12 +65,12 @@ def test_dtypes_that_numpy_lacks_keep_their_bits_or_are_refused_by_name(
     fmt: CheckpointFormat, path: Path, dtype: type
 ) -> None:
     stored = {"flat": np.arange(4).astype(dtype), "number": np.array(2).astype(dtype)}
-    try:
-        fmt.write(path, stored, {})
-    except ValueError as error:
-        assert np.dtype(dtype).name in str(error)
+    if fmt.name in NUMPY_ONLY:
+        with pytest.raises(ValueError, match=np.dtype(dtype).name):
+            fmt.write(path, stored, {})
         assert not list(path.parent.iterdir())
     else:
+        fmt.write(path, stored, {})
         assert_same_bits(read(fmt, path), stored)
 
 

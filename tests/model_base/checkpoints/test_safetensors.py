@@ -1,6 +1,7 @@
 """safetensors: hostile headers, who wrote it, and memory mapping."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -87,3 +88,14 @@ def test_reading_copies_nothing(tmp_path: Path) -> None:
     SAFETENSORS.write(path, {"a": np.zeros(8, np.float32)}, {})
     checkpoint = SAFETENSORS.open(path)
     assert np.shares_memory(checkpoint.read("a"), checkpoint.read("a"))
+
+
+def test_a_file_larger_than_memory_is_listed_without_being_mapped(tmp_path: Path) -> None:
+    num_bytes = 2**43
+    header = entry("U8", [num_bytes], 0, num_bytes)
+    path = file_of(tmp_path / "m.safetensors", header)
+    try:
+        os.truncate(path, path.stat().st_size + num_bytes)
+    except OSError:
+        pytest.skip("this file system has no files of 8 TiB, not even empty ones")
+    assert SAFETENSORS.open(path).infos["a"].num_bytes == num_bytes

@@ -137,10 +137,11 @@ def test_a_number_of_labels_beside_other_names_wins() -> None:
     assert BertConfig(id2label={0: "a", 1: "b"}, num_labels=3).id2label[2] == "LABEL_2"
 
 
-@pytest.mark.parametrize("labels", [["a"], "ab", {"one": "a"}, {None: "a"}, 7])
-def test_labels_without_numbers_are_refused(labels: Any) -> None:
-    with pytest.raises(ValueError, match="id2label is .*; accepted: each label by its number"):
-        BertConfig(id2label=labels)
+@pytest.mark.parametrize("field", ["id2label", "pruned_heads"])
+@pytest.mark.parametrize("value", [["a"], "ab", {"one": "a"}, {None: "a"}, 7])
+def test_what_is_not_numbered_is_refused(field: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"{field} is .*; accepted: a mapping by number"):
+        BertConfig(**{field: value})
 
 
 @pytest.mark.parametrize("count", [-1, 10**12])

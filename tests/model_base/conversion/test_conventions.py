@@ -60,7 +60,9 @@ def test_a_kernel_is_turned_to_output_input_and_the_rest(
 
 
 @pytest.mark.parametrize("convention", [keras_names, flax_names])
-@pytest.mark.parametrize("name", ["a/bias", "a/embedding", "a/embeddings:0", "a/weight", "kernel/x"])
+@pytest.mark.parametrize(
+    "name", ["a/bias", "a/embedding", "a/embeddings:0", "a/weight", "kernel/x"]
+)
 def test_what_is_no_kernel_keeps_its_layout(convention: Convention, name: str) -> None:
     assert convention(name, (3, 5))[1] is None
 

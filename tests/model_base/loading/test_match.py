@@ -7,7 +7,7 @@ import pytest
 
 from model_base.checkpoints.base import Loaded
 from model_base.conversion.conventions import keras_names, torch_names
-from model_base.conversion.rules import Recipe, Split
+from model_base.conversion.rules import LEGACY, Recipe, Split
 from model_base.errors import CheckpointMismatch, CorruptCheckpoint
 from model_base.loading.match import Match, Wanted, canonical, match
 
@@ -141,6 +141,7 @@ def test_canonical_names_know_their_stored_name_and_layout() -> None:
     assert recipes["a.k"].sources == ("a/qk:0",)
 
 
-def test_old_names_of_layer_norm_are_canonical_in_every_format() -> None:
-    recipes = canonical(Loaded({"n.gamma": np.zeros(2), "n.beta": np.zeros(2)}), torch_names, ())
-    assert set(recipes) == {"n.weight", "n.bias"}
+def test_names_change_by_the_rules_given_and_no_others() -> None:
+    file = Loaded({"n.gamma": np.zeros(2), "n.beta": np.zeros(2)})
+    assert set(canonical(file, torch_names, LEGACY)) == {"n.weight", "n.bias"}
+    assert set(canonical(file, torch_names, ())) == {"n.gamma", "n.beta"}

@@ -1,5 +1,6 @@
 """Layouts: padded, packed and paged give the same numbers through one model file."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from model_base import (
     BertLMHeadModel,
     BertModel,
 )
-from model_base.torch.attention import Layout, PackedLayout
+from model_base.torch.attention import Layout, PackedLayout, distance_scores
 
 Small = Callable[..., BertConfig]
 POSITIONS = ("absolute", "relative_key", "relative_key_query")
@@ -28,6 +29,12 @@ HEADS = (
     BertForSequenceClassification, BertForTokenClassification, BertForQuestionAnswering,
 )  # fmt: skip
 LENGTHS = ([5, 1, 17, 2], [1], [1, 1, 1], [30, 3])
+
+
+@pytest.fixture
+def small(small: Small) -> Small:
+    """Large weights, so that it shows who attends to whom."""
+    return lambda **fields: small(initializer_range=0.3, **fields)
 
 
 def texts(lengths: Sequence[int]) -> list[Tensor]:
@@ -55,9 +62,7 @@ def assert_same(packed: Any, dense: Any, lengths: Sequence[int]) -> None:
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)
 @pytest.mark.parametrize("positions", POSITIONS)
 @pytest.mark.parametrize("head", HEADS, ids=lambda head: head.__name__)
-def test_packed_equals_padded(
-    head: Any, positions: str, lengths: list[int], small: Small
-) -> None:
+def test_packed_equals_padded(head: Any, positions: str, lengths: list[int], small: Small) -> None:
     model = head(small(position_embedding_type=positions)).eval()
     sequences = texts(lengths)
     with torch.no_grad():
@@ -195,6 +200,18 @@ def test_a_decoder_over_scattered_blocks_gives_the_dense_result(
 
 
 # ---- the documented arguments
+
+
+@pytest.mark.parametrize("with_keys", [False, True])
+def test_relative_positions_score_each_pair_by_its_distance(with_keys: bool) -> None:
+    table = torch.nn.Embedding(2 * 10 - 1, 4)
+    query, key = torch.randn(2, 3, 2, 4), torch.randn(2, 3, 5, 4)
+    queries, keys = torch.tensor([3, 4]), torch.arange(5)
+    scores = distance_scores(table, query, key, queries, keys, with_keys=with_keys)
+    for i, j in itertools.product(range(2), range(5)):
+        row = table.weight[queries[i] - keys[j] + 9]
+        wanted = query[:, :, i] @ row + (key[:, :, j] @ row if with_keys else 0)
+        torch.testing.assert_close(scores[:, :, i, j], wanted / 2)
 
 
 @pytest.mark.parametrize("positions", POSITIONS)

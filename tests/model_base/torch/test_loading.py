@@ -18,6 +18,7 @@ from model_base import (
     BertModel,
     load_sharded_checkpoint,
 )
+from model_base.checkpoints.sharding import Index, write_index
 from model_base.errors import (
     CheckpointMismatch,
     CheckpointNotFound,
@@ -163,6 +164,16 @@ def test_no_tensor_stays_without_memory_whatever_is_missing(lost: str, folder: P
     assert all(bool(t.isfinite().all()) for t in model.parameters())
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
     assert bool(info["missing_keys"]) is (lost != "pooler")
+
+
+def test_a_constructor_that_computes_what_is_not_stored_is_our_mistake(folder: Path) -> None:
+    class Computing(BertModel):
+        def __init__(self, config: BertConfig) -> None:
+            super().__init__(config)
+            self.register_buffer("angles", torch.arange(3), persistent=False)
+
+    with pytest.raises(AssertionError, match=r"Computing computes .*\['angles'\]"):
+        Computing.from_pretrained(folder)
 
 
 # ---- what fits and what does not
@@ -354,6 +365,28 @@ def test_names_that_do_not_fit_are_refused_before_anything_is_copied(
     result = load_sharded_checkpoint(model, tmp_path, strict=False)
     assert result.unexpected_keys == ["pooler.dense.bias", "pooler.dense.weight"]
     assert not torch.equal(model.embeddings.word_embeddings.weight, before)
+
+
+def test_a_tied_tensor_that_is_stored_once_is_not_missing(small: Small, tmp_path: Path) -> None:
+    model, other = BertForMaskedLM(small()), BertForMaskedLM(small())
+    model.save_pretrained(tmp_path, max_shard_size="10KB")
+    result = load_sharded_checkpoint(other, tmp_path)
+    assert (result.missing_keys, result.unexpected_keys) == ([], [])
+    assert same(model, other)
+
+
+def test_shards_of_any_module_are_loaded_under_their_own_names(tmp_path: Path) -> None:
+    class Scale(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gamma, self.beta = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+
+    torch.save({"gamma": torch.zeros(2), "beta": torch.zeros(2)}, tmp_path / "1.bin")
+    index = Index({"gamma": "1.bin", "beta": "1.bin"}, {})
+    write_index(tmp_path / "pytorch_model.bin.index.json", index)
+    model = Scale()
+    load_sharded_checkpoint(model, tmp_path)
+    assert (model.gamma.sum(), model.beta.sum()) == (0, 0)
 
 
 def test_shapes_that_do_not_fit_are_refused(small: Small, tmp_path: Path) -> None:

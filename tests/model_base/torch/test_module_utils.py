@@ -181,9 +181,7 @@ def test_memory_is_noted_around_each_forward_and_added_up(
     small: Small, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resident = iter(range(0, 10**6, 10))
-    monkeypatch.setattr(
-        "model_base.torch.module_utils._resident_bytes", lambda: next(resident)
-    )
+    monkeypatch.setattr("model_base.torch.module_utils._resident_bytes", lambda: next(resident))
     model: Any = BertModel(small()).eval()
     model.add_memory_hooks()
     assert (model.mem_rss_diff, model.mem_rss_pre_forward, model.mem_rss_post_forward) == (0, 0, 0)

@@ -46,6 +46,17 @@ def test_pruned_heads_are_saved_and_pruned_again_on_loading(small: Small, tmp_pa
     torch.testing.assert_close(hidden(loaded.bert), hidden(model.bert))
 
 
+@pytest.mark.parametrize("heads", [{0: [4]}, {0: [-1]}, {2: [0]}, {-1: [0]}])
+def test_heads_that_are_not_there_are_refused_and_nothing_is_pruned(
+    heads: dict[int, list[int]], small: Small
+) -> None:
+    model = BertModel(small())
+    with pytest.raises(ValueError, match="there are 2 layers of 4 heads"):
+        model.prune_heads({1: [1]} | heads)
+    assert model.config.pruned_heads == {}
+    assert model.encoder.layer[1].attention.pruned_heads == set()
+
+
 def test_indices_keep_the_original_numbering() -> None:
     left, index = find_pruneable_heads_and_indices([1, 2], 3, 2, already_pruned_heads={1})
     assert left == {2}

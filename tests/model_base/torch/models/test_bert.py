@@ -174,7 +174,9 @@ def test_the_classifier_drops_at_its_own_rate(small: Small) -> None:
     assert rate(hidden_dropout_prob=0.3, classifier_dropout=0.0) == 0.0
 
 
-@pytest.mark.parametrize("act", ["gelu", "gelu_new", "quick_gelu", "relu", "silu", "mish", "linear"])
+@pytest.mark.parametrize(
+    "act", ["gelu", "gelu_new", "quick_gelu", "relu", "silu", "mish", "linear"]
+)
 def test_every_activation_runs(act: str, small: Small) -> None:
     assert bool(run(BertModel(small(hidden_act=act))).last_hidden_state.isfinite().all())
 
