@@ -5,7 +5,7 @@ every framework. Each rule can be inverted, which is how old formats are written
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,29 +19,36 @@ class Recipe:
     """How one tensor of ours is made.
 
     Attributes:
-        sources: stored names, in the order the first op takes them.
-        ops: applied one after another; the first takes all sources, the others one array.
+        inputs: stored names, or recipes of what is put together here; in the order of the op.
+        ops: applied one after another; the first takes all inputs, the others one array.
     """
 
-    sources: tuple[str, ...]
+    inputs: tuple["str | Recipe", ...]
     ops: tuple[Op, ...] = ()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The stored names, in the order they are read."""
+        each = ((i,) if isinstance(i, str) else i.sources for i in self.inputs)
+        return tuple(name for names in each for name in names)
 
     def shape(self, stored: Mapping[str, Shape]) -> Shape:
         """Shape of the result, from the stored shapes."""
-        shapes = [stored[name] for name in self.sources]
+        shapes = [stored[i] if isinstance(i, str) else i.shape(stored) for i in self.inputs]
         for op in self.ops:
             shapes = [op.shape(shapes)]
         return shapes[0]
 
-    def apply(self, arrays: list[Array]) -> Array:
-        """The result, from the stored arrays in the order of ``sources``."""
+    def apply(self, read: Callable[[str], Array]) -> Array:
+        """The result; ``read`` gives a stored tensor by name."""
+        arrays = [read(i) if isinstance(i, str) else i.apply(read) for i in self.inputs]
         for op in self.ops:
             arrays = [op.apply(arrays)]
         return arrays[0]
 
     def then(self, *ops: Op) -> "Recipe":
         """This recipe followed by ``ops``."""
-        return Recipe(self.sources, (*self.ops, *ops))
+        return Recipe(self.inputs, (*self.ops, *ops))
 
 
 Recipes = dict[str, Recipe]
@@ -79,6 +86,27 @@ class Rename(Rule):
 
 
 @dataclass(frozen=True, slots=True)
+class RenameScope(Rule):
+    """``old`` becomes ``new`` where it stands as whole dotted components before the last one.
+
+    ``RenameScope("h", "layers")`` changes ``h.0.ln.weight`` and ``a.h.0.ln.weight``, but neither
+    ``a.h`` nor ``ah.0.weight``.
+    """
+
+    old: str
+    new: str
+
+    @override
+    def apply(self, recipes: Recipes) -> Recipes:
+        pattern = re.compile(rf"(?:^|(?<=\.)){re.escape(self.old)}(?=\.)")
+        return {pattern.sub(self.new, name): recipe for name, recipe in recipes.items()}
+
+    @override
+    def inverse(self) -> "RenameScope":
+        return RenameScope(self.new, self.old)
+
+
+@dataclass(frozen=True, slots=True)
 class Split(Rule):
     """One stored tensor ``….old`` is ``….new[0]``, ``….new[1]`` and so on, joined."""
 
@@ -106,8 +134,8 @@ class Split(Rule):
 class Join(Rule):
     """Several stored tensors ``….old[i]`` make one of ours, ``….new``; others are kept.
 
-    A source may have ops of its own only if all its siblings have none: a joined tensor is made
-    by one concatenation first. A group with a member absent is left as it is.
+    Parts of one tensor, all of them and in order, become that tensor again; others are
+    concatenated. A group with a member absent is left as it is.
     """
 
     old: tuple[str, ...]
@@ -120,14 +148,19 @@ class Join(Rule):
         for name in recipes:
             if (stem := _stem(name, self.old[0])) is None:
                 continue
-            members = [recipes.get(stem + part) for part in self.old]
-            found = [member for member in members if member is not None]
-            if len(found) == len(self.old) and all(not member.ops for member in found):
+            members = [recipes[stem + part] for part in self.old if stem + part in recipes]
+            if len(members) == len(self.old):
                 for part in self.old:
                     del result[stem + part]
-                sources = tuple(source for member in found for source in member.sources)
-                result[stem + self.new] = Recipe(sources, (Concat(self.axis),))
+                result[stem + self.new] = self._joined(members)
         return result
+
+    def _joined(self, members: list[Recipe]) -> Recipe:
+        count = len(members)
+        whole = Recipe(members[0].inputs, members[0].ops[:-1])
+        if members == [whole.then(Take(self.axis, index, count)) for index in range(count)]:
+            return whole
+        return Recipe(tuple(members), (Concat(self.axis),))
 
     @override
     def inverse(self) -> "Split":

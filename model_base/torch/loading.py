@@ -202,7 +202,7 @@ def assign(
     total = sum(checkpoint.infos[s].num_bytes for _, r in recipes for s in r.sources)
     done = 0
     for name, recipe in recipes:
-        array = recipe.apply([checkpoint.read(source) for source in recipe.sources])
+        array = recipe.apply(checkpoint.read)
         put(model, slots[name], to_tensor(array, _tensor(model, name), device))
         done += sum(checkpoint.infos[source].num_bytes for source in recipe.sources)
         if progress is not None:
@@ -330,5 +330,5 @@ def _copy_all(own: Mapping[str, Tensor], source: Source, class_name: str) -> Non
         )
     with torch.no_grad():
         for name, recipe in shared.items():
-            array = recipe.apply([source.checkpoint.read(s) for s in recipe.sources])
+            array = recipe.apply(source.checkpoint.read)
             own[name].copy_(to_tensor(array, own[name], "cpu"))

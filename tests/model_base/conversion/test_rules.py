@@ -3,7 +3,19 @@
 import numpy as np
 import pytest
 
-from model_base.conversion.rules import LEGACY, Join, Recipe, Rename, Rule, Split, apply_rules
+from model_base.checkpoints.base import Loaded
+from model_base.conversion.conventions import Convention, flax_names, keras_names, torch_names
+from model_base.conversion.rules import (
+    LEGACY,
+    Join,
+    Recipe,
+    Rename,
+    RenameScope,
+    Rule,
+    Split,
+    apply_rules,
+)
+from model_base.loading.match import canonical
 
 NAMES = ("a.qkv", "a.qkv.b", "my_qkv", "a.other", "qkv")
 
@@ -30,7 +42,7 @@ def test_one_tensor_becomes_several() -> None:
     recipes = Split("qkv", ("q", "k", "v")).apply(stored("a.qkv", "a.o"))
     assert set(recipes) == {"a.q", "a.k", "a.v", "a.o"}
     assert recipes["a.k"].shape({"a.qkv": values.shape}) == (2, 2)
-    assert np.array_equal(recipes["a.k"].apply([values]), values[2:4])
+    assert np.array_equal(recipes["a.k"].apply({"a.qkv": values}.get), values[2:4])
 
 
 def test_several_tensors_become_one() -> None:
@@ -40,13 +52,19 @@ def test_several_tensors_become_one() -> None:
     assert recipes["a.qk"].shape({"a.q": (2, 3), "a.k": (2, 5)}) == (2, 8)
 
 
-def test_tensors_that_were_changed_already_are_not_joined() -> None:
-    turned = Split("qk", ("q", "k")).apply(stored("qk"))
-    assert Join(("q", "k"), "joined").apply(turned) == turned
+def test_a_scope_changes_wherever_it_stands_but_not_as_the_last_component() -> None:
+    renamed = RenameScope("h", "layers").apply(stored("h.0.w", "a.h.1.w", "a.h", "ah.0.w"))
+    assert list(renamed) == ["layers.0.w", "a.layers.1.w", "a.h", "ah.0.w"]
 
 
 @pytest.mark.parametrize(
-    "rule", [Rename("qkv", "new"), Split("qkv", ("q", "k", "v")), Join(("qkv", "other"), "both")]
+    "rule",
+    [
+        Rename("qkv", "new"),
+        RenameScope("a", "b"),
+        Split("qkv", ("q", "k", "v")),
+        Join(("qkv", "other"), "both"),
+    ],
 )
 def test_a_rule_and_its_inverse_keep_the_names(rule: Rule) -> None:
     there = rule.apply(stored(*NAMES))
@@ -55,8 +73,35 @@ def test_a_rule_and_its_inverse_keep_the_names(rule: Rule) -> None:
     assert rule.inverse().inverse() == rule
 
 
-def test_splitting_and_joining_back_keeps_the_values() -> None:
-    rule, values = Split("qkv", ("q", "k", "v"), axis=1), np.arange(24).reshape(4, 6)
-    parts = {name: recipe.apply([values]) for name, recipe in rule.apply(stored("qkv")).items()}
-    whole = rule.inverse().apply(stored(*parts))["qkv"]
-    assert np.array_equal(whole.apply([parts[name] for name in whole.sources]), values)
+@pytest.mark.parametrize("axis", [0, 1])
+def test_joining_what_was_split_is_the_stored_tensor_again(axis: int) -> None:
+    rule = Split("qkv", ("q", "k", "v"), axis)
+    assert rule.inverse().apply(rule.apply(stored("a.qkv"))) == stored("a.qkv")
+
+
+def test_parts_out_of_order_are_put_together_as_asked() -> None:
+    values = np.arange(4)
+    split = Split("qk", ("q", "k")).apply(stored("qk"))
+    turned = Join(("k", "q"), "kq").apply(split)["kq"]
+    assert turned.apply({"qk": values}.get).tolist() == [2, 3, 0, 1]
+
+
+# How each framework stores the canonical kernels q, k [out, in] and the canonical qk [q; k].
+CONVENTIONS = {
+    torch_names: ("l.{}.weight", np.asarray),
+    keras_names: ("l/{}/kernel:0", np.transpose),
+    flax_names: ("l/{}/kernel", np.transpose),
+}
+Q, K = np.arange(6.0).reshape(2, 3), np.arange(6.0, 12.0).reshape(2, 3)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS, ids=lambda c: c.__name__)
+def test_rules_work_on_files_of_every_framework(convention: Convention) -> None:
+    spelling, layout = CONVENTIONS[convention]
+    apart = Loaded({spelling.format("q"): layout(Q), spelling.format("k"): layout(K)})
+    whole = Loaded({spelling.format("qk"): layout(np.concatenate([Q, K]))})
+    join, split = Join(("q.weight", "k.weight"), "qk.weight"), Split("qk.weight", ("q", "k"))
+    joined = canonical(apart, convention, [join])["l.qk.weight"]
+    assert np.array_equal(joined.apply(apart.read), np.concatenate([Q, K]))
+    parts = canonical(whole, convention, [split])
+    assert np.array_equal(parts["l.k"].apply(whole.read), K)
