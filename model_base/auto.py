@@ -5,6 +5,7 @@ The tables are made of ``configs.CONFIGS`` and each configuration's ``heads``.
 
 import importlib
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from model_base.configs import CONFIGS
@@ -41,14 +42,15 @@ def config_class(model_type: Any) -> type[PretrainedConfig]:
     raise UnsupportedConfig("model_type", model_type, known)
 
 
+def model_module(config: type[PretrainedConfig]) -> ModuleType:
+    """The torch model file of a configuration's architecture."""
+    name = config.__module__.rpartition(".")[2]
+    return importlib.import_module(f"model_base.torch.models.{name}")
+
+
 def model_class(name: str, config: PretrainedConfig) -> Any:
     """The torch class ``name`` of a configuration's architecture."""
-    module = importlib.import_module(f"model_base.torch.models.{_module_of(config)}")
-    return getattr(module, name)
-
-
-def _module_of(config: PretrainedConfig) -> str:
-    return type(config).__module__.rpartition(".")[2]
+    return getattr(model_module(type(config)), name)
 
 
 def stored_head(config: PretrainedConfig) -> str:

@@ -1,6 +1,7 @@
 """Checkpoint formats: what a weight file is, by its name.
 
-To add one: a file beside this with a ``CheckpointFormat``, and an entry in ``FORMATS``.
+To add one: a file beside this with a ``CheckpointFormat``, and an entry in ``FORMATS``;
+its file names go into ``KINDS`` of ``loading/resolve.py``.
 """
 
 from pathlib import Path
@@ -12,8 +13,8 @@ from model_base.checkpoints.tf_h5 import TfH5
 from model_base.checkpoints.torch_bin import TorchBin
 from model_base.errors import CheckpointUnreadable
 
-FORMATS: tuple[CheckpointFormat, ...] = (Safetensors(), TorchBin(), TfH5(), FlaxMsgpack())
-SAFETENSORS, TORCH_BIN, TF_H5, FLAX_MSGPACK = FORMATS
+SAFETENSORS, TORCH_BIN, TF_H5, FLAX_MSGPACK = Safetensors(), TorchBin(), TfH5(), FlaxMsgpack()
+FORMATS: tuple[CheckpointFormat, ...] = (SAFETENSORS, TORCH_BIN, TF_H5, FLAX_MSGPACK)
 
 
 def format_of(path: Path) -> CheckpointFormat:

@@ -50,8 +50,8 @@ class Layout(Protocol):
         Args:
             layer: which layer asks; for caches and per-layer head masks.
             query: token tensor with heads: ``[*positions.shape, N, D]``.
-            key: like ``query``.
-            value: like ``query``.
+            key: like ``query``; of a layout for cross-attention, of the memory's tokens.
+            value: like ``key``.
             scale: factor of the scores.
             score_bias: added to the scaled scores; for relative positions.
             dropout_p: probability of dropping an attention weight.
@@ -202,6 +202,37 @@ class PackedLayout(Layout):
         return hidden[self._starts]
 
 
+def layout_for(
+    model: Any,
+    tokens: Tensor,
+    layout: Layout | None,
+    attention_mask: Tensor | None,
+    position_ids: Tensor | None,
+    head_mask: Tensor | None,
+    past_key_values: Sequence[KeyValue] | None,
+    *,
+    keep_weights: bool = False,
+    keep_cache: bool = False,
+) -> Layout:
+    """The layout given, or the padded one that a forward's documented arguments describe.
+
+    Raises:
+        ValueError: a layout together with an argument that it replaces; names it.
+    """
+    if layout is None:
+        return padded_layout(
+            model, tokens, attention_mask, position_ids, head_mask, past_key_values,
+            keep_weights=keep_weights, keep_cache=keep_cache,
+        )  # fmt: skip
+    replaced = {
+        "attention_mask": attention_mask, "position_ids": position_ids, "head_mask": head_mask,
+        "past_key_values": past_key_values, "output_attentions": keep_weights or None,
+    }  # fmt: skip
+    if given := [name for name, value in replaced.items() if value is not None]:
+        raise ValueError(f"{', '.join(given)} given with a layout, which says that itself")
+    return layout
+
+
 def padded_layout(
     model: Any,
     tokens_BL: Tensor,
@@ -230,7 +261,7 @@ def padded_layout(
     if position_ids is None:
         positions = torch.arange(past, past + length, device=tokens_BL.device)
         position_ids = positions.expand(batch, length)
-    if attention_mask is None and model.config.is_decoder:
+    if attention_mask is None and model.is_causal:
         attention_mask = torch.ones(batch, past + length, device=tokens_BL.device)
     mask = None
     if attention_mask is not None:

@@ -109,6 +109,22 @@ class PreTrainedModel(EmbeddingsMixin, PruningMixin, SavingMixin, ModuleUtilsMix
         return {"input_ids": torch.tensor(ids)}
 
     @property
+    def max_tokens(self) -> int:
+        """Longest sequence that the model has positions for."""
+        return int(self.config.max_position_embeddings)
+
+    @property
+    def id_limits(self) -> dict[str, int]:
+        """For each input of ids the number of embeddings: valid ids are below it."""
+        fields = {"input_ids": "vocab_size", "token_type_ids": "type_vocab_size"}
+        limits = {
+            name: getattr(self.config, field)
+            for name, field in fields.items()
+            if hasattr(self.config, field)
+        }
+        return {**limits, "position_ids": self.max_tokens}
+
+    @property
     def base_model(self) -> nn.Module:
         """The trunk; the model itself if it has no head."""
         return getattr(self, self.base_model_prefix, self) if self.base_model_prefix else self

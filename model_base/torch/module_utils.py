@@ -66,6 +66,11 @@ class ModuleUtilsMixin(MixinBase):
         """The dtype of the module, assuming that all its floating parameters have one."""
         return get_parameter_dtype(self)
 
+    @property
+    def is_causal(self) -> bool:
+        """Whether a token sees only itself and those before it."""
+        return bool(self.config.is_decoder)
+
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """Number of values in the parameters, shared ones counted once.
 
@@ -168,7 +173,7 @@ class ModuleUtilsMixin(MixinBase):
         if device is not None:
             warnings.warn("the device argument is not used any more", FutureWarning, stacklevel=2)
         mask = _with_head_axis(attention_mask, input_shape)
-        if attention_mask.dim() == 2 and self.config.is_decoder:
+        if attention_mask.dim() == 2 and self.is_causal:
             mask = mask * _causal(input_shape[1], attention_mask)
         return (1.0 - mask.to(self.dtype)) * EXTENDED_FILL
 

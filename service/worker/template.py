@@ -22,15 +22,15 @@ import socket
 import traceback
 from typing import Any, NoReturn
 
-PRELOAD = {"torch": ("service.worker.runners.torch", "model_base.torch.models.bert")}
+from service.worker.runners.base import Runner
 
 
 def run_template(framework: str, control_fd: int) -> None:
     """Import the framework, then fork workers on demand until the control socket closes."""
     for ignored in (signal.SIGINT, signal.SIGTERM):  # workers inherit it
         signal.signal(ignored, signal.SIG_IGN)
-    for module in PRELOAD[framework]:
-        importlib.import_module(module)
+    runner: type[Runner] = importlib.import_module(f"service.worker.runners.{framework}").RUNNER
+    runner.preload()
     gc.collect()
     gc.freeze()
     with socket.socket(fileno=control_fd) as control:

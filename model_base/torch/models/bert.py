@@ -221,17 +221,17 @@ class BertModel(BertPreTrainedModel):
             layout: how tokens lie in memory; replaces mask, positions, cache and head mask.
 
         Raises:
-            ValueError: both or neither of ``input_ids`` and ``inputs_embeds``.
+            ValueError: both or neither of ``input_ids`` and ``inputs_embeds``; a ``layout`` with
+                an argument that it replaces.
         """
         config, tokens = self.config, layers.tokens_of(input_ids, inputs_embeds)
         keep_weights = layers.chosen(output_attentions, config.output_attentions)
         keep_states = layers.chosen(output_hidden_states, config.output_hidden_states)
         keep_cache = config.is_decoder and layers.chosen(use_cache, config.use_cache)
-        if layout is None:
-            layout = attention.padded_layout(
-                self, tokens, attention_mask, position_ids, head_mask, past_key_values,
-                keep_weights=keep_weights, keep_cache=keep_cache,
-            )  # fmt: skip
+        layout = attention.layout_for(
+            self, tokens, layout, attention_mask, position_ids, head_mask, past_key_values,
+            keep_weights=keep_weights, keep_cache=keep_cache,
+        )  # fmt: skip
         memory_layout = attention.cross_layout(
             self, encoder_hidden_states, encoder_attention_mask, keep_weights=keep_weights
         )

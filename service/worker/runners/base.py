@@ -16,6 +16,10 @@ class Runner(Protocol):
     """One model in one framework. ``run`` is called by several threads at once."""
 
     @classmethod
+    def preload(cls) -> None:
+        """Import all that any model may need; compute nothing, start no thread."""
+
+    @classmethod
     def load(cls, order: Load, progress: Callable[[int, int], None]) -> "Runner":
         """Load the model that ``order`` describes, telling bytes done and expected.
 

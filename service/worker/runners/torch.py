@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from model_base.auto import TASKS, AutoConfig, model_class, stored_head
+from model_base.auto import TASKS, AutoConfig, model_class, model_module, stored_head
 from model_base.checkpoints.torch_bin import numpy_dtype, to_numpy
+from model_base.configs import CONFIGS
 from model_base.hub.files import Folder
 from model_base.loading.resolve import KINDS, resolve_any
 from model_base.torch.attention import PackedLayout
@@ -47,6 +48,12 @@ class TorchRunner(Runner):
 
     @classmethod
     @override
+    def preload(cls) -> None:
+        for config in CONFIGS:
+            model_module(config)
+
+    @classmethod
+    @override
     def load(cls, order: Load, progress: Callable[[int, int], None]) -> Self:
         torch.set_num_threads(order.threads)
         device = _device(order.device)
@@ -67,7 +74,6 @@ class TorchRunner(Runner):
     @property
     @override
     def facts(self) -> ModelFacts:
-        config = self._model.config
         return ModelFacts(
             architecture=type(self._model).__name__,
             framework="torch",
@@ -76,7 +82,7 @@ class TorchRunner(Runner):
             task=TASKS[self._head],
             num_parameters=self._num_parameters,
             num_bytes=sum(self._num_bytes_by_dtype.values()),
-            max_length=min(config.max_position_embeddings, self._order.max_length or 2**31),
+            max_length=min(self._model.max_tokens, self._order.max_length or 2**31),
             pooling="+".join(self._order.pooling) or None,
         )
 
@@ -88,7 +94,7 @@ class TorchRunner(Runner):
     @override
     def warm_up(self) -> None:
         speed_up_linears(self._model, self._order.max_batch_tokens)
-        limit = int(self._model.config.max_position_embeddings)
+        limit = self._model.max_tokens
         for lengths in _WARM_LENGTHS:
             ids = [np.zeros(min(length, limit), np.int32) for length in lengths]
             self.run([SequenceWork(i, self._want) for i in ids], self.num_lanes)
@@ -119,7 +125,7 @@ class TorchRunner(Runner):
                 else item.token_type_ids
                 for item in batch
             ]))  # fmt: skip
-        layout = PackedLayout(lengths, causal=self._model.config.is_decoder, device=self._device)
+        layout = PackedLayout(lengths, causal=self._model.is_causal, device=self._device)
         is_trunk = all(item.want is not Want.LOGITS for item in batch)
         model = self._model.base_model if is_trunk else self._model
         output = model(input_ids=ids_T, token_type_ids=types, layout=layout, return_dict=True)
@@ -156,27 +162,19 @@ class TorchRunner(Runner):
             raise InputRejected(
                 f"unknown input {unknown[0]!r}; accepted: {', '.join(sorted(self._arguments))}"
             )
-        config = self._model.config
-        limits = {
-            "input_ids": config.vocab_size,
-            "token_type_ids": getattr(config, "type_vocab_size", 1),
-            "position_ids": config.max_position_embeddings,
-        }
-        for name, limit in limits.items():
+        longest = self._model.max_tokens
+        for name, limit in self._model.id_limits.items():
             array = arrays.get(name)
-            if array is not None and array.size and not 0 <= array.min() <= array.max() < limit:
+            if array is None or not array.size:
+                continue
+            if not 0 <= array.min() <= array.max() < limit:
                 raise InputRejected(
                     f"{name} has values from {array.min()} to {array.max()}; accepted: 0 to "
                     f"{limit - 1}"
                 )
-            if (
-                array is not None
-                and array.ndim
-                and array.shape[-1] > config.max_position_embeddings
-            ):
+            if array.ndim and array.shape[-1] > longest:
                 raise InputRejected(
-                    f"{name} has {array.shape[-1]} tokens in a row; accepted: up to "
-                    f"{config.max_position_embeddings}"
+                    f"{name} has {array.shape[-1]} tokens in a row; accepted: up to {longest}"
                 )
 
     def _input(self, array: Array) -> Tensor:
@@ -186,7 +184,7 @@ class TorchRunner(Runner):
     @override
     def stats(self, batch_size: int, sequence_length: int) -> ModelStats:
         model = self._model
-        limit = int(model.config.max_position_embeddings)
+        limit = model.max_tokens
         if sequence_length > limit:
             raise InputRejected(
                 f"sequence_length is {sequence_length}; accepted: 1 to {limit}, the positions "

@@ -277,3 +277,20 @@ def test_a_mask_for_each_query_hides_for_that_query_only(small: Small) -> None:
         out = model(ids, attention_mask=mask)
         short = model(ids[:, :3], attention_mask=mask[:, :3, :3])
     torch.testing.assert_close(out.last_hidden_state[:, :3], short.last_hidden_state)
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        {"attention_mask": torch.ones(1, 3)},
+        {"position_ids": torch.zeros(1, 3, dtype=torch.long)},
+        {"head_mask": torch.ones(4)},
+        {"output_attentions": True},
+    ],
+    ids=lambda argument: next(iter(argument)),
+)
+def test_an_argument_that_the_layout_replaces_is_refused_by_name(argument) -> None:
+    model = BertModel(BertConfig(vocab_size=10, hidden_size=8, num_hidden_layers=1,
+                                 num_attention_heads=4, intermediate_size=8))  # fmt: skip
+    with pytest.raises(ValueError, match=next(iter(argument))):
+        model(torch.tensor([1, 2, 3]), layout=PackedLayout([3]), **argument)
