@@ -143,6 +143,31 @@ class TorchRunner(Runner):
 
     def _run_tensors(self, arrays: Mapping[str, Array]) -> WorkResult:
         self._check(arrays)
+        parts = [self._forward(part) for part in self._row_groups(arrays)]
+        if len(parts) == 1:
+            return parts[0]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _row_groups(self, arrays: Mapping[str, Array]) -> list[Mapping[str, Array]]:
+        """Rows of the batch, as many at once as the budget of tokens allows.
+
+        Arrays that are not all ``[rows, …]`` (labels, head masks) stay together.
+        """
+        rows = {len(array) for array in arrays.values() if array.ndim > 1}
+        if len(rows) != 1 or any(array.ndim < 2 for array in arrays.values()):
+            return [arrays]
+        (count,) = rows
+        longest_row = max(array.size for array in arrays.values()) // max(count, 1)
+        step = max(1, self._order.max_batch_tokens // max(longest_row, 1))
+        if count <= step:
+            return [arrays]
+        return [
+            {name: array[start : start + step] for name, array in arrays.items()}
+            for start in range(0, count, step)
+        ]
+
+    def _forward(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """The documented forward, as it is."""
         inputs = {name: self._input(array) for name, array in arrays.items()}
         try:
             output = self._model(**inputs, return_dict=True)
