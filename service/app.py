@@ -69,7 +69,9 @@ def create_service(
     for spec in models:
         repository.check(spec)
     required = [spec.name for spec in models]
-    dataplane = LocalDataPlane(repository, settings.limits, metrics, required)
+    dataplane = LocalDataPlane(
+        repository, settings.limits, metrics, required, settings.batching.max_tokens
+    )
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

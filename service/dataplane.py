@@ -23,12 +23,13 @@ from service.core.messages import (
     TextInputs,
 )
 from service.core.metrics import Metrics
-from service.core.settings import LimitSettings
-from service.core.work import TensorWork, WorkItem
+from service.core.settings import BatchingSettings, LimitSettings
+from service.core.work import TensorWork, WorkItem, join_parts
 from service.repository.repository import Repository
 from service.repository.version import ModelVersion
 
 _CHARS_PER_TOKEN = 3
+_MAX_WHOLE_TOKENS = 65_536
 _LEAVING = "the service is shutting down"
 
 
@@ -39,7 +40,10 @@ class DataPlane(Protocol):
         """Answer one request."""
 
     def default_model(self) -> str:
-        """Name of the model that protocols without a model field mean: the first one served."""
+        """Name of the model that protocols without a model field mean.
+
+        The first one that makes an embedding of a text; the first of all if none does.
+        """
 
     def models(self) -> Sequence[ModelInfo]:
         """Every version known, in the order they came."""
@@ -77,6 +81,7 @@ class LocalDataPlane(DataPlane):
         limits: what one request may ask for.
         metrics: of the service.
         required: names of the models without which the service is not ready.
+        max_batch_tokens: rows of raw tensors are computed in groups of so many tokens.
     """
 
     def __init__(
@@ -85,7 +90,9 @@ class LocalDataPlane(DataPlane):
         limits: LimitSettings,
         metrics: Metrics,
         required: Sequence[str] = (),
+        max_batch_tokens: int = BatchingSettings().max_tokens,
     ) -> None:
+        self._max_batch_tokens = max_batch_tokens
         self._repository = repository
         self._limits = limits
         self._metrics = metrics
@@ -111,11 +118,15 @@ class LocalDataPlane(DataPlane):
 
     async def _infer(self, request: InferRequest) -> InferResponse:
         version = self._repository.get(request.model, request.version)
-        task, client = version.task, version.client
         admission = version.admission
+        if not version.is_restarting:
+            version.client  # noqa: B018  (refuses at once what is loading, failed or unloaded)
         try:
             with admission.admit(self._estimate(request.inputs, version)) as ticket:
                 self._show_queue(version)
+                if version.is_restarting:
+                    await version.wait_until_ready()
+                task, client = version.task, version.client
                 work = await self._prepare(request, version)
                 num_tokens = sum(item.num_tokens for item in work)
                 admission.correct(ticket, num_tokens)
@@ -123,7 +134,7 @@ class LocalDataPlane(DataPlane):
         finally:
             self._show_queue(version)
         if isinstance(request.inputs, TensorInputs):
-            outputs, name = dict(results[0]), "tensors"
+            outputs, name = join_parts(results), "tensors"
         else:
             outputs, name = task.finish(results, work, request.parameters), task.name
         spec = version.spec
@@ -152,7 +163,13 @@ class LocalDataPlane(DataPlane):
         if isinstance(inputs, TensorInputs):
             if not inputs.arrays:
                 raise BadRequest("no tensors; accepted: the model's forward arguments by name")
-            return [TensorWork(inputs.arrays, _num_tokens(inputs))]
+            parts = TensorWork(inputs.arrays, _num_tokens(inputs)).parts(self._max_batch_tokens)
+            if len(parts) == 1 and parts[0].num_tokens > _MAX_WHOLE_TOKENS:
+                raise TooLarge(
+                    "tokens of tensors that cannot be split by rows", parts[0].num_tokens,
+                    _MAX_WHOLE_TOKENS, "none: send fewer rows",
+                )  # fmt: skip
+            return parts
         started = time.monotonic()
         task = version.task
         if request.task is not None and request.task != task.name:
@@ -174,7 +191,8 @@ class LocalDataPlane(DataPlane):
         versions = self._repository.all()
         if not versions:
             raise ModelNotFound("(default)")
-        return versions[0].spec.name
+        embedders = (v for v in versions if v.facts is not None and v.facts.pooling)
+        return next(embedders, versions[0]).spec.name
 
     @override
     def models(self) -> Sequence[ModelInfo]:

@@ -46,9 +46,9 @@ class Submit(msgspec.Struct, frozen=True, tag=True):
     """Compute one request.
 
     Attributes:
-        lengths: tokens of each sequence; the block holds all ``input_ids`` end to end, then, if
-            ``has_types``, all token types (int32). Empty for raw tensors.
-        arrays: raw tensors in the block; empty for sequences.
+        lengths: tokens of each sequence or part. For sequences the block holds all ``input_ids``
+            end to end, then, if ``has_types``, all token types (int32).
+        arrays: raw tensors in the block, the same names for each part; empty for sequences.
         admitted_s: ``time.monotonic`` of admission, one clock for all processes of a machine.
     """
 
@@ -58,7 +58,6 @@ class Submit(msgspec.Struct, frozen=True, tag=True):
     lengths: tuple[int, ...] = ()
     has_types: bool = False
     arrays: tuple[ArrayInfo, ...] = ()
-    num_tokens: int = 0
 
 
 class Cancel(msgspec.Struct, frozen=True, tag=True):
@@ -148,33 +147,35 @@ FromWorker = Progress | Warming | Ready | LoadFailed | Result | Failed | BatchDo
 
 
 def pack_work(request_id: int, admitted_s: float, work: Sequence[WorkItem]) -> tuple[Submit, bytes]:
-    """One request as a message: sequences of one kind, or a single TensorWork."""
-    if isinstance(work[0], TensorWork):
-        infos, block = pack_arrays(work[0].arrays.items())
-        tokens = work[0].num_tokens
-        return Submit(request_id, admitted_s, arrays=infos, num_tokens=tokens), block
+    """One request as a message: sequences of which one thing is wanted, or parts of tensors."""
+    parts = [item for item in work if isinstance(item, TensorWork)]
+    if parts:
+        infos, block = pack_arrays([pair for part in parts for pair in part.arrays.items()])
+        tokens = tuple(part.num_tokens for part in parts)
+        return Submit(request_id, admitted_s, lengths=tokens, arrays=infos), block
     sequences = [item for item in work if isinstance(item, SequenceWork)]
     lengths = tuple(item.num_tokens for item in sequences)
-    parts = [item.input_ids for item in sequences]
+    ids = [item.input_ids for item in sequences]
     has_types = any(item.token_type_ids is not None for item in sequences)
     if has_types:
-        parts += [
+        ids += [
             np.zeros(item.num_tokens, np.int32) if item.token_type_ids is None
             else item.token_type_ids
             for item in sequences
         ]  # fmt: skip
-    block = b"".join(np.ascontiguousarray(part, np.int32).tobytes() for part in parts)
-    message = Submit(
-        request_id, admitted_s, sequences[0].want, lengths, has_types, num_tokens=sum(lengths)
-    )
-    return message, block
+    block = b"".join(np.ascontiguousarray(each, np.int32).tobytes() for each in ids)
+    return Submit(request_id, admitted_s, sequences[0].want, lengths, has_types), block
 
 
 def unpack_work(message: Submit, block: memoryview) -> list[WorkItem]:
     """The work of a message; arrays are views of the block."""
     if message.arrays:
-        arrays = dict(unpack_arrays(message.arrays, block))
-        return [TensorWork(arrays, message.num_tokens)]
+        pairs = unpack_arrays(message.arrays, block)
+        each = len(pairs) // len(message.lengths)
+        return [
+            TensorWork(dict(pairs[number * each : (number + 1) * each]), num_tokens)
+            for number, num_tokens in enumerate(message.lengths)
+        ]
     flat = np.frombuffer(block, np.int32)
     ends = np.cumsum(message.lengths)
     ids = np.split(flat[: ends[-1]], ends[:-1])

@@ -1,8 +1,10 @@
 """What tasks hand to the engine and get back: arrays, no text."""
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from service.core.messages import Array
 
@@ -41,7 +43,7 @@ class SequenceWork:
 
 @dataclass(frozen=True, slots=True)
 class TensorWork:
-    """The forward's own arguments; computed as they are, on their own.
+    """The forward's own arguments, or some rows of them; computed on their own.
 
     Attributes:
         arrays: by argument name, first axis the batch.
@@ -50,6 +52,28 @@ class TensorWork:
 
     arrays: Mapping[str, Array] = field(default_factory=dict)
     num_tokens: int = 1
+
+    def parts(self, max_tokens: int) -> "list[TensorWork]":
+        """The rows of the batch in groups of at most ``max_tokens`` (one row at the least).
+
+        Between two parts other requests get their turn, and a cancelled one stops. Arrays that
+        are not all ``[rows, ...]`` (labels, head masks) stay together.
+        """
+        rows = {len(array) for array in self.arrays.values() if array.ndim > 1}
+        if len(rows) != 1 or any(array.ndim < 2 for array in self.arrays.values()):
+            return [self]
+        count = max(rows.pop(), 1)
+        per_row = -(-self.num_tokens // count)
+        step = max(1, max_tokens // max(per_row, 1))
+        if step >= count:
+            return [self]
+        return [
+            TensorWork(
+                {name: array[start : start + step] for name, array in self.arrays.items()},
+                per_row * min(step, count - start),
+            )
+            for start in range(0, count, step)
+        ]
 
 
 WorkItem = SequenceWork | TensorWork
@@ -66,3 +90,10 @@ class Pooling:
     """
 
     modes: tuple[str, ...]
+
+
+def join_parts(results: Sequence[WorkResult]) -> dict[str, Array]:
+    """The outputs of all parts of a raw batch, row after row."""
+    if len(results) == 1:
+        return dict(results[0])
+    return {name: np.concatenate([result[name] for result in results]) for name in results[0]}

@@ -88,6 +88,11 @@ class ModelVersion:
         return self.state in (ModelState.FAILED, ModelState.UNLOADED)
 
     @property
+    def is_restarting(self) -> bool:
+        """Whether it has served before and its worker is being started again."""
+        return self.facts is not None and self.state in (ModelState.LOADING, ModelState.WARMING)
+
+    @property
     def client(self) -> WorkerClient:
         """The worker, if it takes requests.
 

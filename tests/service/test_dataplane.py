@@ -43,11 +43,17 @@ class FakeVersion:
         self.admission = Admission(limits.max_queued_requests, limits.max_queued_tokens)
         self.task = self.client = self
         self.name = "feature-extraction"
+        self.is_restarting = False
         self.gate = asyncio.Event()
         self.gate.set()
         self.entered = asyncio.Event()
         self.work: Sequence[WorkItem] = []
         self.waiting: list[tuple[int, int]] = []
+
+    async def wait_until_ready(self) -> bool:
+        await self.gate.wait()
+        self.is_restarting = False
+        return True
 
     def prepare(self, inputs: Any, parameters: Any) -> list[WorkItem]:
         self.waiting.append((self.admission.num_requests, self.admission.num_tokens))
@@ -111,6 +117,19 @@ def play(test: Callable[[Bench], Coroutine[Any, Any, None]], **limits: Any) -> N
 
 
 TEXT = TextInputs(["abc"])
+
+
+def test_a_request_waits_for_a_worker_that_is_being_started_again() -> None:
+    async def test(bench: Bench) -> None:
+        bench.version.is_restarting = True
+        bench.version.gate.clear()
+        asked = asyncio.create_task(bench.ask(TextInputs(["abc"])))
+        done, _ = await asyncio.wait({asked}, timeout=0)
+        assert not done
+        bench.version.gate.set()
+        assert (await asked).num_tokens == 3
+
+    play(test)
 
 
 def test_an_answer_says_who_gave_it_and_counts_the_tokens() -> None:

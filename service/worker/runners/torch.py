@@ -17,6 +17,7 @@ from typing_extensions import override
 from model_base.auto import TASKS, AutoConfig, model_class, model_module, stored_head
 from model_base.checkpoints.torch_bin import numpy_dtype, to_numpy
 from model_base.configs import CONFIGS
+from model_base.errors import CheckpointMismatch, ModelBaseError
 from model_base.hub.files import Folder
 from model_base.loading.resolve import KINDS, resolve_any
 from model_base.torch.attention import PackedLayout
@@ -30,6 +31,10 @@ from service.worker.runners.pooling import pool
 _WARM_LENGTHS = ((8,), (64,) * 4, (256,))
 _MIN_SHARED_TOKENS = 32
 """Below it, waking a second processor for each operation costs more than it computes."""
+
+
+class DeviceMissing(ModelBaseError, ValueError):
+    """Raised when the device asked for is not on this machine."""
 
 
 class TorchRunner(Runner):
@@ -61,14 +66,16 @@ class TorchRunner(Runner):
         config = AutoConfig.from_pretrained(order.folder)
         head = "AutoModel" if order.pooling else stored_head(config)
         flag = next(k.flag for k in KINDS if k.format is resolve_any(files).format)
-        model = model_class(type(config).heads[head], config).from_pretrained(
+        model, report = model_class(type(config).heads[head], config).from_pretrained(
             order.folder,
+            output_loading_info=True,
             config=config,
             torch_dtype=order.dtype,
             _progress=progress,
             _device=device,
             **({flag: True} if flag else {}),
         )
+        _check_complete(model, report["missing_keys"])
         return cls(model, order, head, device)
 
     @property
@@ -143,31 +150,6 @@ class TorchRunner(Runner):
 
     def _run_tensors(self, arrays: Mapping[str, Array]) -> WorkResult:
         self._check(arrays)
-        parts = [self._forward(part) for part in self._row_groups(arrays)]
-        if len(parts) == 1:
-            return parts[0]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-    def _row_groups(self, arrays: Mapping[str, Array]) -> list[Mapping[str, Array]]:
-        """Rows of the batch, as many at once as the budget of tokens allows.
-
-        Arrays that are not all ``[rows, …]`` (labels, head masks) stay together.
-        """
-        rows = {len(array) for array in arrays.values() if array.ndim > 1}
-        if len(rows) != 1 or any(array.ndim < 2 for array in arrays.values()):
-            return [arrays]
-        (count,) = rows
-        longest_row = max(array.size for array in arrays.values()) // max(count, 1)
-        step = max(1, self._order.max_batch_tokens // max(longest_row, 1))
-        if count <= step:
-            return [arrays]
-        return [
-            {name: array[start : start + step] for name, array in arrays.items()}
-            for start in range(0, count, step)
-        ]
-
-    def _forward(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """The documented forward, as it is."""
         inputs = {name: self._input(array) for name, array in arrays.items()}
         try:
             output = self._model(**inputs, return_dict=True)
@@ -229,12 +211,26 @@ class TorchRunner(Runner):
         )
 
 
+def _check_complete(model: Any, missing: Sequence[str]) -> None:
+    """Refuse to serve weights that nobody trained; a pooler may be absent, since none is used.
+
+    Raises:
+        CheckpointMismatch: naming one of the weights that the files lack.
+    """
+    lost = [name for name in missing if "pooler" not in name.split(".")]
+    if lost:
+        raise CheckpointMismatch(
+            f"{len(lost)} weights of {type(model).__name__} are not in the files, such as "
+            f"{lost[0]}: answers would be random"
+        )
+
+
 def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device is {name!r}, but torch finds no GPU here; accepted: cpu")
+        raise DeviceMissing(f"device is {name!r}, but torch finds no GPU here; accepted: cpu")
     return device
 
 

@@ -13,7 +13,7 @@ FACTS = ModelFacts("BertModel", "torch", "float32", "cpu", "feature-extraction",
 STATS = ModelStats(1, 1, 1, {"float32": 4}, 1, 8, 48, 96, 1000)
 MESSAGES: list[tuple[msgspec.Struct, Any]] = [
     (msg.Load("/m", "auto", "cpu", ("cls", "mean"), 2, 1024), msg.ToWorker),
-    (msg.Submit(3, 1.5, "embedding", (4, 5), True, (), 9), msg.ToWorker),
+    (msg.Submit(3, 1.5, "embedding", (4, 5), True), msg.ToWorker),
     (msg.Cancel(3), msg.ToWorker),
     (msg.AskStats(4, 2, 128), msg.ToWorker),
     (msg.Stop(), msg.ToWorker),

@@ -4,12 +4,14 @@ from threading import Thread
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 
 from model_base import (
     BertConfig,
     BertForQuestionAnswering,
     BertForSequenceClassification,
     BertModel,
+    CheckpointMismatch,
 )
 from service.channel.messages import Load
 from service.core.work import SequenceWork, TensorWork, Want
@@ -101,20 +103,15 @@ def test_raw_tensors_go_through_the_documented_forward(make, tmp_path):
     np.testing.assert_allclose(result["pooler_output"], wanted.pooler_output, atol=1e-5)
 
 
-def test_a_large_raw_batch_is_computed_in_parts_within_the_budget(make, monkeypatch):
-    runner = make(BertModel)
-    rng = np.random.default_rng(0)
-    arrays = {"input_ids": rng.integers(0, 100, (7, 30)), "attention_mask": np.ones((7, 30), int)}
-    whole = runner._forward(arrays)
-    seen = []
-    forward = runner._forward
-    monkeypatch.setattr(
-        runner, "_forward", lambda part: seen.append(part["input_ids"].shape) or forward(part)
+def test_weights_that_nobody_trained_are_not_served(make, tmp_path):
+    make(BertModel)
+    (tmp_path / "model.safetensors").unlink()
+    save_file(
+        {"embeddings.LayerNorm.weight": np.ones(64, np.float32)}, tmp_path / "model.safetensors"
     )
-    (result,) = runner.run([TensorWork(arrays)], 1)
-    assert seen == [(2, 30), (2, 30), (2, 30), (1, 30)]  # 64 tokens are the budget
-    for name in ("last_hidden_state", "pooler_output"):
-        np.testing.assert_allclose(result[name], whole[name], atol=1e-5)
+    order = Load(str(tmp_path), "auto", "cpu", (), threads=1, max_batch_tokens=64)
+    with pytest.raises(CheckpointMismatch, match="answers would be random"):
+        TorchRunner.load(order, lambda done, total: None)
 
 
 @pytest.mark.parametrize(
