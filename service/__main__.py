@@ -2,7 +2,10 @@
 
 import sys
 
-from service.cli import main
-
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        from service.cli import main
+
+        sys.exit(main())
+    except KeyboardInterrupt:  # while modules are imported
+        sys.exit(130)

@@ -1,9 +1,10 @@
 """The command line: ``model-base serve`` and ``model-base inspect``."""
 
 import argparse
+import difflib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,13 @@ Without SOURCE the embedded model all-MiniLM-L6-v2 is served. Every setting can 
 environment (MODEL_BASE_HOST, MODEL_BASE_LIMITS__MAX_INPUTS, ...); an option here wins."""
 _INSPECT = """Print what a model folder holds: architecture, parameters, bytes and dtypes of each
 weight format in it. Reads configuration and file headers, no weights."""
+
+
+_PREFIX = "MODEL_BASE_"
+# Of docker-compose.yml, the entrypoint and the tests, which share the prefix.
+_NOT_SETTINGS = frozenset(
+    f"{_PREFIX}{name}" for name in ("API_KEY", "ARGS", "PUBLISHED_PORT", "FIXTURES")
+)
 
 
 class UsageError(Exception):
@@ -114,7 +122,24 @@ def _serve(options: argparse.Namespace) -> int:
         template.end()
 
 
+def refuse_unknown_variables(environment: Mapping[str, str]) -> None:
+    """Refuse a variable that looks like a setting and is none; nested names are checked later.
+
+    Raises:
+        UsageError: naming the variable, and the setting it may have meant.
+    """
+    known = [f"{_PREFIX}{name.upper()}" for name in Settings.model_fields]
+    for variable in environment:
+        if variable.startswith(_PREFIX) and variable not in _NOT_SETTINGS:
+            first = variable.split("__")[0]
+            if first not in known:
+                near = difflib.get_close_matches(first, known, 1, cutoff=0.8)
+                hint = f"did you mean {near[0]}?" if near else f"accepted: {', '.join(known)}"
+                raise UsageError(f"{variable} is no setting; {hint}")
+
+
 def _settings(options: argparse.Namespace) -> Settings:
+    refuse_unknown_variables(os.environ)
     given = {"host": options.host, "port": options.port}
     overrides: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
     if options.models:

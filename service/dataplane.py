@@ -194,6 +194,11 @@ class LocalDataPlane(DataPlane):
         embedders = (v for v in versions if v.facts is not None and v.facts.pooling)
         return next(embedders, versions[0]).spec.name
 
+    @property
+    def num_requests(self) -> int:
+        """Requests admitted and not answered, of all models."""
+        return sum(version.admission.num_requests for version in self._repository.all())
+
     @override
     def models(self) -> Sequence[ModelInfo]:
         return [version.info for version in self._repository.all()]

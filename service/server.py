@@ -17,12 +17,15 @@ from tqdm import tqdm
 from typing_extensions import override
 
 from service.app import Service, create_service
+from service.connections import PatientProtocol, allow_many_files
 from service.core.log import configure_log
 from service.core.messages import ModelEvent, ModelSpec, ModelState
 from service.core.settings import Settings
 from service.engine.template_process import TemplateProcess
 
 _BACKLOG = 4096
+_KEEP_ALIVE_S = 30
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _HANG_UP_S = 0.5
 """From the end of the grace: what was ended then is told its clients before."""
 _STEPS = {
@@ -56,6 +59,7 @@ def serve(
         UnsafeSettings: it would listen beyond this machine without a key.
         BadRequest: a model cannot be served as asked for.
     """
+    allow_many_files()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its processors are the workers'
     service = create_service(settings, models, templates)
     try:
@@ -93,14 +97,20 @@ async def _run(
     service: Service, settings: Settings, listener: socket.socket, models: Sequence[ModelSpec]
 ) -> int:
     server = _Server(service, settings)
-    host, port = listener.getsockname()[:2]
-    console = Console(service, f"http://{f'[{host}]' if ':' in host else host}:{port}", models)
+    console = Console(service, address_of(listener), models, settings.needs_key)
     watch = asyncio.create_task(console.watch(server.leave))
     await server.serve(sockets=[listener])
     watch.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await watch
     return 1 if console.failed or not server.started else 0
+
+
+def address_of(listener: socket.socket) -> str:
+    """Where this machine reaches the service: loopback, if it listens everywhere."""
+    host, port = listener.getsockname()[:2]
+    host = _WILDCARDS.get(host, host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 class _Server(uvicorn.Server):
@@ -113,6 +123,8 @@ class _Server(uvicorn.Server):
             access_log=False,
             lifespan="on",
             server_header=False,
+            http=PatientProtocol,
+            timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=math.ceil(settings.worker.grace_s) + 2,
         )
         super().__init__(config)
@@ -132,6 +144,10 @@ class _Server(uvicorn.Server):
         """Begin to shut down; a second time, end what is in flight; a third, do not wait for it."""
         self.force_exit = self._hurry
         self._hurry = self.should_exit
+        if not self.should_exit and (count := self._service.dataplane.num_requests):
+            sys.stderr.write(
+                f"finishing {count} requests, at most {self._grace_s:g} s; again to stop at once\n"
+            )
         self.should_exit = True
         grace_s = 0 if self._hurry else self._grace_s
         self._service.dataplane.leave(grace_s)
@@ -147,9 +163,12 @@ class _Server(uvicorn.Server):
 class Console:
     """Tells on standard error how loading goes: a bar on a terminal, plain lines elsewhere."""
 
-    def __init__(self, service: Service, address: str, models: Sequence[ModelSpec]) -> None:
+    def __init__(
+        self, service: Service, address: str, models: Sequence[ModelSpec], needs_key: bool = False
+    ) -> None:
         self._service = service
         self._address = address
+        self._key = " -H 'Authorization: Bearer KEY'" if needs_key else ""
         self._names = {spec.name for spec in models}
         self._bar: tqdm[NoReturn] | None = None
         self._told: tuple[str, ModelState] | None = None
@@ -196,10 +215,15 @@ class Console:
             self._bar = None
 
     def _greet(self, name: str) -> None:
-        body = '{"inputs": "Hello, world!"}'
+        """The address and a line to paste: a text if any text will do, else token ids."""
+        facts = self._service.dataplane.model(name).facts
+        takes_text = facts is not None and facts.pooling
+        body = (
+            '{"inputs": "Hello, world!"}' if takes_text else '{"inputs": {"input_ids": [[1, 2]]}}'
+        )
         self._say(
             f"{name}: ready on {self._address} (docs: {self._address}/docs)\n\n"
-            f"  curl {self._address}/models/{name}/predict "
+            f"  curl {self._address}/models/{name}/predict{self._key} "
             f"-H 'Content-Type: application/json' -d '{body}'\n"
         )
 

@@ -24,13 +24,18 @@ class AuthSettings(BaseModel):
 
 
 class LimitSettings(BaseModel):
-    """What one request may ask for, and how much may wait."""
+    """What one request may ask for, and how much may wait.
+
+    ``max_input_tokens`` bounds the token ids a client sends for one input; what the model takes
+    is checked by its task.
+    """
 
     model_config = _FROZEN
     max_body_bytes: Annotated[int, Field(ge=1)] = 16 * 2**20
     body_timeout_s: Annotated[float, Field(gt=0)] = 30.0
     request_timeout_s: Annotated[float, Field(gt=0)] = 60.0
     max_inputs: Annotated[int, Field(ge=1)] = 2048
+    max_input_tokens: Annotated[int, Field(ge=1)] = 131_072
     max_queued_requests: Annotated[int, Field(ge=1)] = 1024
     max_queued_tokens: Annotated[int, Field(ge=1)] = 500_000
 
@@ -81,6 +86,11 @@ class Settings(BaseSettings):
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+    @property
+    def needs_key(self) -> bool:
+        """True when clients must send one."""
+        return self.auth.enabled and self.has_keys
 
     @property
     def has_keys(self) -> bool:

@@ -1,6 +1,7 @@
 """One version of one model: its worker, its task, its state, from queued to unloaded."""
 
 import asyncio
+import errno
 import logging
 import time
 from collections.abc import Callable
@@ -31,6 +32,15 @@ _STOP_S = 1.0
 _REASONS = (ServiceError, ModelBaseError, LoadError, HubFailed, TemplateFailed, ValueError)
 # A model that was ready is loaded again as long as only these keep it from being so.
 _PASSING = (WorkerEnded, TemplateFailed, OutOfMemory)
+
+
+_PASSING_ERRNOS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same load may succeed later."""
+    is_short = isinstance(error, OSError) and error.errno in _PASSING_ERRNOS
+    return is_short or isinstance(error, _PASSING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +147,7 @@ class ModelVersion:
                 await self._lost.wait()
             except Exception as error:  # the life's edge: no failure ends in silence
                 await self._stop_worker(0)
-                if not failures or not isinstance(error, _PASSING):
+                if not failures or not _may_pass(error):
                     self._fail(error)
                     return
             else:

@@ -64,7 +64,8 @@ def _load(framework: str, order: msg.Load, channel: BlockingChannel[msg.ToWorker
     except ChannelClosed:
         raise
     except Exception as error:  # the worker's edge: every failure becomes the reason of FAILED
-        logger.warning("loading failed", exc_info=True)
+        is_known = isinstance(error, ModelBaseError)
+        logger.warning("loading failed: %s", _reason(error), exc_info=None if is_known else error)
         channel.send(msg.LoadFailed(_reason(error)))
         return None
     channel.send(msg.Ready(runner.facts))
@@ -73,7 +74,7 @@ def _load(framework: str, order: msg.Load, channel: BlockingChannel[msg.ToWorker
 
 def _reason(error: Exception) -> str:
     """One line: our own errors speak for themselves, others are named."""
-    text = (str(error).splitlines() or [""])[0][:_MAX_REASON]
+    text = " ".join(str(error).split())[:_MAX_REASON]
     return text if isinstance(error, ModelBaseError) else f"{type(error).__name__}: {text}"
 
 

@@ -95,7 +95,7 @@ class FakeWorker:
             work = msg.unpack_work(message, block)
             results = [{"embedding": np.full(2, item.num_tokens, np.float32)} for item in work]
             self._channel.send(*msg.pack_results(message.id, range(len(work)), results))
-            self._channel.send(msg.BatchDone(len(work), message.num_tokens, 0.001, (0.0,), 1))
+            self._channel.send(msg.BatchDone(len(work), sum(message.lengths), 0.001, (0.0,), 1))
         self._held.clear()
         if self._stopping:
             self.die()

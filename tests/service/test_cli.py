@@ -1,5 +1,6 @@
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -250,3 +251,19 @@ def test_inspecting_a_hostile_file_runs_nothing(
     assert "pytorch_model" in refusal(capsys, "inspect", folder / "ckpt")
     expected = json.loads((folder / "expected.json").read_text())
     assert not Path(expected["must_not_create"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "hint"),
+    [
+        ("MODEL_BASE_LIMIT__MAX_INPUTS", "did you mean MODEL_BASE_LIMITS?"),
+        ("MODEL_BASE_4711", "accepted: MODEL_BASE_HOST"),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_refused_by_name(variable: str, hint: str) -> None:
+    with pytest.raises(cli.UsageError, match=re.escape(f"{variable} is no setting; {hint}")):
+        cli.refuse_unknown_variables({"PATH": "/bin", variable: "1"})
+
+
+def test_variables_of_the_compose_file_and_nested_settings_pass() -> None:
+    cli.refuse_unknown_variables({"MODEL_BASE_API_KEY": "k", "MODEL_BASE_LIMITS__MAX_INPUTS": "8"})

@@ -51,7 +51,10 @@ def watch(events: list[ModelEvent], left: list[bool]) -> Console:
         for event in events:
             yield event
 
-    service: Any = SimpleNamespace(dataplane=SimpleNamespace(events=stream))
+    info = SimpleNamespace(facts=SimpleNamespace(pooling="mean"))
+    service: Any = SimpleNamespace(
+        dataplane=SimpleNamespace(events=stream, model=lambda name: info)
+    )
     console = Console(service, "http://127.0.0.1:1", [ModelSpec("m", "/m")])
     asyncio.run(console.watch(lambda: left.append(True)))
     return console
