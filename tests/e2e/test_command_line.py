@@ -83,12 +83,14 @@ def full(tmp_path: Path) -> Iterator[Path]:
         mounted = False
     if not mounted:
         pytest.skip("mounting a tmpfs needs root")
-    (folder / "filler").write_bytes(b"x" * SIZE)
-    with pytest.raises(OSError, match="No space left"):
-        (folder / "more").write_bytes(b"x")
-    (folder / "more").unlink()
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True, timeout=30)
+    try:
+        (folder / "filler").write_bytes(b"x" * SIZE)
+        with pytest.raises(OSError, match="No space left"):
+            (folder / "more").write_bytes(b"x")
+        (folder / "more").unlink()
+        yield folder
+    finally:  # lazily: whatever a failed test left open
+        subprocess.run(["umount", "-l", str(folder)], check=True, timeout=30)
 
 
 def test_no_process_imports_from_the_folder_it_is_started_in(

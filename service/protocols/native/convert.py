@@ -21,40 +21,76 @@ from service.core.messages import (
     Readiness,
     TensorInputs,
 )
+from service.core.settings import LimitSettings
 from service.protocols.base import BadField, to_seconds
-from service.protocols.inputs import EmptyInput, to_inputs
+from service.protocols.inputs import TEXT_OR_TOKENS, EmptyInput, check_count, to_inputs
 from service.protocols.native.schemas import LoadBody, PredictBody
 from service.protocols.outputs import jsonable
 
-# kind of the nested list's numbers -> dtype of the tensor
-_DTYPES: dict[str, type[np.generic]] = {"b": np.bool_, "i": np.int64, "f": np.float32}
+_MAX_TENSORS = 64
+_DEFAULT_LENGTH = 128
+# types of the nested lists' elements -> dtype of the tensor; the first that fits
+_DTYPES: tuple[tuple[set[type], type[np.generic]], ...] = (
+    ({bool}, np.bool_),
+    ({bool, int}, np.int64),
+    ({bool, int, float}, np.float32),
+)
 _FACTS = (
     "task", "framework", "architecture", "dtype", "device", "num_parameters", "num_bytes",
     "max_length",
 )  # fmt: skip
 
 
-def to_request(name: str, body: PredictBody, timeout_ms: int | None) -> InferRequest:
+def to_request(
+    name: str, body: PredictBody, timeout_ms: int | None, limits: LimitSettings
+) -> InferRequest:
     """Translate a prediction.
 
     Raises:
         EmptyInput: an input is empty.
-        BadField: a tensor is ragged or not of numbers; the message names it.
+        BadField: an input is of another type, a tensor is ragged or not of numbers, or the
+            question is given twice; the message names it.
+        TooLarge: more inputs or token ids than ``limits`` allow.
     """
+    inputs, parameters = body.inputs, body.parameters
+    if _is_question(inputs):
+        if "question" in parameters:
+            raise BadField("parameters.question", "given a second time; inputs has one")
+        parameters = parameters | {"question": inputs["question"]}
+        inputs = inputs["context"]
     return InferRequest(
         model=name,
-        inputs=_inputs(body.inputs),
-        parameters=body.parameters,
+        inputs=_inputs(inputs, limits),
+        parameters=parameters,
         timeout_s=to_seconds(timeout_ms),
         protocol="native",
     )
 
 
-def _inputs(value: str | list[Any] | dict[str, Any]) -> Inputs:
+def _is_question(value: Any) -> bool:
+    """Whether it is what huggingface_hub's client sends for question-answering."""
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"question", "context"}
+        and all(isinstance(text, str) for text in value.values())
+    )
+
+
+def _inputs(value: Any, limits: LimitSettings) -> Inputs:
     if not isinstance(value, dict):
-        return to_inputs(value, "inputs")
+        accepted = f"{TEXT_OR_TOKENS}, or an object of tensors by name"
+        return to_inputs(value, "inputs", limits, accepted)
     if not value:
         raise EmptyInput("inputs", "is empty; expected tensors by name")
+    if len(value) > _MAX_TENSORS:
+        raise BadField("inputs", f"{len(value)} tensors; expected at most {_MAX_TENSORS}")
+    for name, nested in value.items():
+        if isinstance(nested, str):
+            raise BadField(
+                f"inputs.{name}",
+                "got text, but an object means tensors by name; texts go in a string or a list",
+            )
+        check_count(len(nested) if isinstance(nested, list) else 0, limits)
     return TensorInputs({name: to_tensor(name, nested) for name, nested in value.items()})
 
 
@@ -66,19 +102,22 @@ def to_tensor(name: str, nested: Any) -> Array:
         BadField: it is ragged, no list, of anything but numbers, or out of its dtype's range.
     """
     field = f"inputs.{name}"
-    try:
-        array = np.array(nested)
-    except ValueError:
-        raise BadField(field, "the lists in one level differ in length") from None
+    array = np.array(nested, dtype=object)  # one pointer per element, whatever they are
     if array.ndim == 0:
         raise BadField(field, "expected nested lists, the first level being the batch")
     if array.size == 0:
         raise EmptyInput(field, "is empty")
-    dtype = _DTYPES.get(array.dtype.kind)
+    kinds = set(map(type, array.ravel()))
+    if list in kinds:
+        raise BadField(field, "the lists in one level differ in length")
+    dtype = next((dtype for known, dtype in _DTYPES if kinds <= known), None)
     if dtype is None:
-        raise BadField(field, "expected integers below 2**63, numbers or booleans only")
-    with np.errstate(over="ignore"):
-        tensor: Array = array.astype(dtype)
+        raise BadField(field, "expected integers, numbers or booleans only")
+    try:
+        with np.errstate(over="ignore"):
+            tensor: Array = array.astype(dtype)
+    except OverflowError:
+        raise BadField(field, "expected integers below 2**63") from None
     if not np.isfinite(tensor).all():
         raise BadField(field, "has a number out of the range of float32")
     return tensor
@@ -113,6 +152,11 @@ def to_row(info: ModelInfo) -> dict[str, Any]:
     if not os.path.isabs(info.spec.source):
         row["source"] = info.spec.source
     return row
+
+
+def default_length(info: ModelInfo) -> int:
+    """Tokens of the sequence whose cost is told if the client names no length."""
+    return min(_DEFAULT_LENGTH, info.facts.max_length) if info.facts else _DEFAULT_LENGTH
 
 
 def to_stats(name: str, stats: ModelStats) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing_extensions import override
 
 from service.core.errors import ServiceError
 from service.core.metrics import Metrics
-from service.core.settings import Settings
+from service.core.settings import LimitSettings, Settings
 from service.dataplane import DataPlane
 from service.protocols.base import (
     Answers,
@@ -18,6 +18,7 @@ from service.protocols.base import (
     route_class,
 )
 from service.protocols.native.convert import (
+    default_length,
     to_error,
     to_prediction,
     to_request,
@@ -63,7 +64,7 @@ class Native(WireProtocol):
     ) -> None:
         router = APIRouter(route_class=route_class(self, dataplane, metrics), responses=_FAILURES)
         # A name may hold a slash, so what follows a name is matched before a name alone.
-        _add_actions(router, dataplane)
+        _add_actions(router, dataplane, settings.limits)
         add_lifecycle(router, dataplane)
         _add_models(router, dataplane)
         add_health(router, dataplane)
@@ -71,7 +72,7 @@ class Native(WireProtocol):
         app.include_router(router)
 
 
-def _add_actions(router: APIRouter, dataplane: DataPlane) -> None:
+def _add_actions(router: APIRouter, dataplane: DataPlane, limits: LimitSettings) -> None:
     @router.post(
         "/models/{name:path}/predict",
         tags=["Predictions"],
@@ -80,9 +81,8 @@ def _add_actions(router: APIRouter, dataplane: DataPlane) -> None:
     )
     async def predict(name: PathName, body: PredictBody, timeout_ms: TimeoutMs = None) -> Response:
         """Run the model's own task on texts, token ids or raw tensors."""
-        return JsonResponse(
-            to_prediction(await dataplane.infer(to_request(name, body, timeout_ms)))
-        )
+        request = to_request(name, body, timeout_ms, limits)
+        return JsonResponse(to_prediction(await dataplane.infer(request)))
 
     @router.get(
         "/models/{name:path}/stats",
@@ -90,11 +90,16 @@ def _add_actions(router: APIRouter, dataplane: DataPlane) -> None:
         summary="Size and cost of a model",
         responses={200: {"model": StatsAnswer, "description": "Parameters, bytes and operations"}},
     )
-    async def stats(name: PathName, batch_size: Size = 1, sequence_length: Size = 128) -> Response:
-        """Count parameters, bytes, and the operations of one forward of the given shape."""
-        return JsonResponse(
-            to_stats(name, await dataplane.stats(name, batch_size, sequence_length))
-        )
+    async def stats(
+        name: PathName, batch_size: Size = 1, sequence_length: Size | None = None
+    ) -> Response:
+        """Count parameters, bytes, and the operations of one forward of the given shape.
+
+        A sequence has 128 tokens, or as many as the model takes if those are fewer, unless
+        ``sequence_length`` says how many.
+        """
+        length = sequence_length or default_length(dataplane.model(name))
+        return JsonResponse(to_stats(name, await dataplane.stats(name, batch_size, length)))
 
 
 def _add_models(router: APIRouter, dataplane: DataPlane) -> None:

@@ -3,12 +3,20 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import Path
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from service.core.messages import ModelState
 from service.core.names import name_problem, version_problem
-from service.protocols.inputs import TEXT_OR_TOKENS, TokenId, expecting
+from service.protocols.base import BadField
+from service.protocols.inputs import TEXT_OR_TOKENS_SCHEMAS
 
 
 def _check_name(name: str) -> str:
@@ -39,15 +47,28 @@ PathName = Annotated[str, Path(description="Name of a model; may be owner/name."
     _check_name
 )]  # fmt: skip
 TextTokensOrTensors = Annotated[
-    str | list[str] | list[TokenId] | list[list[TokenId]] | dict[str, Any],
-    expecting(f"{TEXT_OR_TOKENS}, or an object of tensors by name"),
+    Any, WithJsonSchema({"anyOf": [*TEXT_OR_TOKENS_SCHEMAS, {"type": "object"}]})
 ]
 
 
-class LoadBody(BaseModel):
-    """Body of POST /models."""
+class _StrictBody(BaseModel):
+    """A body that has no other fields; the first one is refused, not each."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_fields(cls, body: Any) -> Any:
+        if isinstance(body, dict):
+            for name in body:
+                if name not in cls.model_fields:
+                    raise BadField(name, f"not a field; accepted: {', '.join(cls.model_fields)}")
+        return body
+
+
+class LoadBody(_StrictBody):
+    """Body of POST /models."""
+
     name: Name = Field(description="Name under which the model is served.")
     source: Annotated[str, AfterValidator(_check_source)] = Field(
         min_length=1, max_length=4096,
@@ -65,12 +86,12 @@ class LoadBody(BaseModel):
     )
 
 
-class PredictBody(BaseModel):
+class PredictBody(_StrictBody):
     """Body of POST /models/{name}/predict."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
     inputs: TextTokensOrTensors = Field(
-        description="Texts, token ids, or the model's own arguments as nested lists by name."
+        description="Texts, token ids, a question with its context, or the model's own arguments "
+        "as nested lists by name."
     )
     parameters: dict[str, Any] = Field(
         default_factory=dict, description="Of the model's task; unknown ones are refused."

@@ -6,6 +6,7 @@ from typing import Any
 
 from service.core.errors import ErrorKind, ModelNotFound, ServiceError
 from service.core.messages import Array, InferRequest, InferResponse, ModelInfo
+from service.core.settings import LimitSettings
 from service.protocols.base import BadField, to_seconds
 from service.protocols.inputs import to_inputs
 from service.protocols.openai.schemas import EmbeddingsBody
@@ -29,12 +30,13 @@ _WORDS: dict[ErrorKind, tuple[str, str | None]] = {
 }  # fmt: skip
 
 
-def to_request(body: EmbeddingsBody, timeout_ms: int | None) -> InferRequest:
+def to_request(body: EmbeddingsBody, timeout_ms: int | None, limits: LimitSettings) -> InferRequest:
     """Translate a request for embeddings.
 
     Raises:
-        BadField: ``dimensions`` is set.
+        BadField: ``dimensions`` is set, or an input is of another type.
         EmptyInput: an input is empty.
+        TooLarge: more inputs or token ids than ``limits`` allow.
     """
     if body.dimensions is not None:
         raise BadField(
@@ -42,14 +44,14 @@ def to_request(body: EmbeddingsBody, timeout_ms: int | None) -> InferRequest:
         )
     return InferRequest(
         model=body.model,
-        inputs=to_inputs(body.input, "input"),
+        inputs=to_inputs(body.input, "input", limits),
         task="feature-extraction",
         timeout_s=to_seconds(timeout_ms),
         protocol="openai",
     )
 
 
-def to_embeddings(response: InferResponse, encoding_format: str) -> dict[str, Any]:
+def to_embeddings(response: InferResponse, encoding_format: str | None) -> dict[str, Any]:
     """Translate vectors.
 
     Raises:

@@ -5,7 +5,7 @@ from typing_extensions import override
 
 from service.core.errors import ServiceError
 from service.core.metrics import Metrics
-from service.core.settings import Settings
+from service.core.settings import LimitSettings, Settings
 from service.dataplane import DataPlane
 from service.protocols.base import (
     Answers,
@@ -61,12 +61,12 @@ class OpenAI(WireProtocol):
             route_class=route_class(self, dataplane, metrics),
             responses=_FAILURES,
         )
-        _add_embeddings(router, dataplane)
+        _add_embeddings(router, dataplane, settings.limits)
         _add_models(router, dataplane)
         app.include_router(router)
 
 
-def _add_embeddings(router: APIRouter, dataplane: DataPlane) -> None:
+def _add_embeddings(router: APIRouter, dataplane: DataPlane, limits: LimitSettings) -> None:
     @router.post(
         "/embeddings",
         summary="Embed texts",
@@ -80,7 +80,7 @@ def _add_embeddings(router: APIRouter, dataplane: DataPlane) -> None:
         An input longer than the model takes is refused, not cut.
         """
         http.state.model = body.model
-        response = await dataplane.infer(to_request(body, timeout_ms))
+        response = await dataplane.infer(to_request(body, timeout_ms, limits))
         return JsonResponse(to_embeddings(response, body.encoding_format))
 
 

@@ -13,8 +13,8 @@ class EmbeddingsBody(BaseModel):
     model_config = ConfigDict(strict=True)
     model: str = Field(max_length=200, description="Name of a model of GET /v1/models.")
     input: TextOrTokens = Field(description="What to embed; token ids include special tokens.")
-    encoding_format: Literal["float", "base64"] = Field(
-        "float", description="base64: the vector's little-endian float32 bytes."
+    encoding_format: Literal["float", "base64"] | None = Field(
+        "float", description="base64: the vector's little-endian float32 bytes; null: float."
     )
     dimensions: Any = Field(
         None, description="Refused: vectors have the model's own size and are not truncated."

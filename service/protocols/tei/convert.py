@@ -6,7 +6,7 @@ from typing import Any
 import service
 from service.core.errors import ErrorKind, ModelNotReady, ServiceError
 from service.core.messages import InferRequest, ModelFacts, ModelInfo
-from service.core.settings import Settings
+from service.core.settings import LimitSettings, Settings
 from service.protocols.base import BadField, to_seconds
 from service.protocols.inputs import EmptyInput, to_inputs
 from service.protocols.status import STATUS
@@ -24,15 +24,18 @@ _TYPE = {
 }
 
 
-def to_request(body: EmbedBody, model: str, timeout_ms: int | None) -> InferRequest:
+def to_request(
+    body: EmbedBody, model: str, timeout_ms: int | None, limits: LimitSettings
+) -> InferRequest:
     """Translate a request for embeddings of ``model``.
 
     ``truncate`` and ``normalize`` are always sent, since TEI's defaults may not be the task's;
     the rest only if the client sent it.
 
     Raises:
-        BadField: ``dimensions`` is set.
+        BadField: ``dimensions`` is set, or an input is of another type.
         EmptyInput: an input is empty.
+        TooLarge: more inputs or token ids than ``limits`` allow.
     """
     if body.dimensions is not None:
         raise BadField(
@@ -44,7 +47,7 @@ def to_request(body: EmbedBody, model: str, timeout_ms: int | None) -> InferRequ
             parameters[name] = getattr(body, name)
     return InferRequest(
         model=model,
-        inputs=to_inputs(body.inputs, "inputs"),
+        inputs=to_inputs(body.inputs, "inputs", limits),
         task="feature-extraction",
         parameters=parameters,
         timeout_s=to_seconds(timeout_ms),

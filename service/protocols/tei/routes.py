@@ -20,6 +20,7 @@ from service.protocols.tei.convert import to_error, to_info, to_request
 from service.protocols.tei.schemas import EmbedBody, ErrorAnswer, InfoAnswer
 
 _FAILURES: Answers = {"default": {"model": ErrorAnswer, "description": "Why there is no answer"}}
+_VECTORS: Answers = {200: {"model": list[list[float]], "description": "One vector per input"}}
 
 
 class Tei(WireProtocol):
@@ -29,7 +30,7 @@ class Tei(WireProtocol):
 
     @override
     def owns(self, path: str) -> bool:
-        return path in ("/embed", "/info")
+        return path in ("/", "/embed", "/info")
 
     @override
     def encode_error(self, error: ServiceError, status: int | None = None) -> Response:
@@ -38,7 +39,7 @@ class Tei(WireProtocol):
 
     @override
     def is_inference(self, path: str) -> bool:
-        return path == "/embed"
+        return path in ("/", "/embed")
 
     @override
     def install(
@@ -50,15 +51,12 @@ class Tei(WireProtocol):
             responses=_FAILURES,
         )
 
-        @router.post(
-            "/embed",
-            summary="Embed texts",
-            responses={200: {"model": list[list[float]], "description": "One vector per input"}},
-        )
+        @router.post("/", summary="Embed texts, as huggingface_hub asks", responses=_VECTORS)
+        @router.post("/embed", summary="Embed texts", responses=_VECTORS)
         async def embed(http: Request, body: EmbedBody, timeout_ms: TimeoutMs = None) -> Response:
             """Embed a text, a list of texts, or token ids with the default model."""
             http.state.model = dataplane.default_model()
-            request = to_request(body, http.state.model, timeout_ms)
+            request = to_request(body, http.state.model, timeout_ms, settings.limits)
             return JsonResponse(vectors(await dataplane.infer(request)))
 
         @router.get(

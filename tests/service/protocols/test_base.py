@@ -71,13 +71,49 @@ def test_a_body_that_is_not_declared_json_is_refused(call, protocol):
 
 
 @pytest.mark.parametrize(
-    "value", [7, True, None, ["a", 7], [1, "a"], [[1], "a"], [[1], 2], [1.5], [True], [-1], [2**31]]
+    ("value", "problem"),
+    [
+        (7, ": expected a text, a list of texts"),
+        (True, ": expected a text, a list of texts"),
+        (None, ": expected a text, a list of texts"),
+        (["a", 7], ".1: expected a text like the first element; got integer"),
+        ([1, "a"], ".1: expected a token id, an integer from 0 to 2147483647; got text"),
+        ([[1], "a"], ".1: expected a list like the first element; got text"),
+        ([[1], 2], ".1: expected a list like the first element; got integer"),
+        ([[1], [2, 1.5]], ".1.1: expected a token id"),
+        ([[1], [[2]]], ".1.0: expected a token id"),
+        ([1.5], ".0: expected a text, a token id or a list; got number"),
+        ([True], ".0: expected a text, a token id or a list; got boolean"),
+        ([1, True], ".1: expected a token id"),
+        ([-1], ".0: expected a token id, an integer from 0 to 2147483647; got -1"),
+        ([2**31], ".0: expected a token id"),
+    ],
 )
-def test_inputs_of_another_type_are_refused_by_name(call, protocol, value):
+def test_inputs_of_another_type_are_refused_by_name(call, dataplane, protocol, value, problem):
     path, body, field = ROUTES[protocol]
     reply = call("POST", path, json=body | {field: value})
     assert reply.status_code == (422 if protocol == "tei" else 400)
-    assert message_of(reply).startswith(f"{field}: expected a text, a list of texts")
+    assert message_of(reply).startswith(f"{field}{problem}")
+    assert dataplane.calls == []
+
+
+@pytest.mark.parametrize(
+    ("value", "setting"),
+    [
+        (["a"] * 2049, "limits.max_inputs"),
+        ([[]] * 2049, "limits.max_inputs"),
+        ([1] * 131_073, "limits.max_input_tokens"),
+        ([[1], [1] * 131_073], "limits.max_input_tokens"),
+    ],
+    ids=["texts", "lists", "token ids", "token ids in a list"],
+)
+def test_more_than_a_request_may_have_is_too_large(call, dataplane, protocol, value, setting):
+    path, body, field = ROUTES[protocol]
+    reply = call("POST", path, json=body | {field: value})
+    assert reply.status_code == 413
+    assert f"(setting {setting})" in message_of(reply)
+    assert shape_of(reply) == protocol
+    assert dataplane.calls == []
 
 
 @pytest.mark.parametrize("value", ["", [], [""], ["a", ""], [[]], [[1], []]])

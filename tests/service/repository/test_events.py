@@ -1,8 +1,11 @@
 import asyncio
 from collections.abc import Callable
 
+import pytest
+
+from service.core.errors import Overloaded
 from service.core.messages import ModelEvent, ModelState
-from service.repository.events import _MAX_WAITING, Events
+from service.repository.events import _MAX_WAITING, MAX_LISTENERS, Events
 
 
 def event(name: str, state: ModelState = ModelState.READY) -> ModelEvent:
@@ -105,5 +108,26 @@ def test_a_stream_nobody_began_to_read_holds_nothing() -> None:
     async def test(events: Events) -> None:
         events.listen(nothing, everything)
         assert not events._listeners
+
+    play(test)
+
+
+def test_a_listener_too_many_is_refused_at_once_and_may_come_when_another_left() -> None:
+    async def test(events: Events) -> None:
+        streams = [events.listen(lambda: [event("now")], everything) for _ in range(MAX_LISTENERS)]
+        await anext(streams[0])
+        with pytest.raises(Overloaded, match="256 streams of events are open"):
+            events.listen(nothing, everything)
+        await streams[0].aclose()
+        streams[0] = events.listen(nothing, everything)
+        with pytest.raises(Overloaded):
+            events.listen(nothing, everything)
+        streams.pop()  # dropped by a client that left before the first event
+        streams.append(events.listen(nothing, everything))
+        events.close()
+        for stream in streams:
+            async for _ in stream:
+                pass
+        assert not events._places
 
     play(test)

@@ -9,7 +9,8 @@ from service.protocols.native.convert import to_sse, to_tensor
 
 @pytest.mark.parametrize(
     ("nested", "dtype"),
-    [([[1, 2]], np.int64), ([[1.0, 2]], np.float32), ([[True, False]], np.bool_), ([-(2**63)],
+    [([[1, 2]], np.int64), ([[1.0, 2]], np.float32), ([[True, 2]], np.int64),
+     ([True, 1.5], np.float32), ([[True, False]], np.bool_), ([-(2**63)],
      np.int64)],
 )  # fmt: skip
 def test_nested_lists_become_tensors(nested, dtype):
@@ -28,6 +29,8 @@ def test_nested_lists_become_tensors(nested, dtype):
         (None, "inputs.x: expected nested lists"),
         ({"a": 1}, "inputs.x: expected nested lists"),
         (["text"], "inputs.x: expected integers"),
+        ([1, "text"], "inputs.x: expected integers"),
+        ([[1.5, "text"]], "inputs.x: expected integers"),
         ([None], "inputs.x: expected integers"),
         ([{"a": 1}], "inputs.x: expected integers"),
         ([2**63], "inputs.x: expected integers below"),
@@ -45,6 +48,12 @@ def test_more_levels_than_a_tensor_can_have_are_refused():
     for _ in range(900):
         nested = [nested]
     with pytest.raises(BadField):
+        to_tensor("x", nested)
+
+
+def test_a_long_text_among_many_elements_costs_nothing():
+    nested = ["a" * 10_000_000] + [1] * 100_000  # as an array of texts: 4 TB
+    with pytest.raises(BadField, match="expected integers"):
         to_tensor("x", nested)
 
 

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from service.core.errors import Overloaded
 from service.core.messages import ModelEvent, ModelState
 from service.protocols.native.lifecycle import stream
 
@@ -64,6 +65,17 @@ def test_a_failure_of_the_feed_ends_the_stream():
             await anext(lines)
 
     asyncio.run(listen())
+
+
+def test_a_stream_too_many_is_refused_before_it_starts(call, dataplane):
+    def refuse(name=None):
+        raise Overloaded("enough", 5.0)
+
+    dataplane.events = refuse
+    for path in ("/models/events", "/models/mini/events"):
+        reply = call("GET", path)
+        assert (reply.status_code, reply.headers["Retry-After"]) == (429, "5")
+        assert reply.json()["error"]["type"] == "overloaded"
 
 
 def test_a_client_that_leaves_ends_the_feed(app, dataplane, serve):

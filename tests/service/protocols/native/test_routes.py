@@ -1,9 +1,13 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.core.errors import Conflict
 from service.core.messages import ModelInfo, ModelSpec, ModelState, TensorInputs, TextInputs
+from service.protocols.base import BadField
+from service.protocols.native.schemas import LoadBody, PredictBody
 
 BAD_NAMES = ["", "-a", ".a", "a/b/c", "a..b", "a/", "/a", "a b", "ä", "a\n", "a" * 201, "events",
              "owner/predict", "a%b", "../etc"]  # fmt: skip
@@ -56,9 +60,19 @@ def test_stats_take_the_shape_from_the_query(call):
     assert reply["num_bytes_by_dtype"] == {"float32": 40}
     reply = call("GET", "/models/mini/stats?batch_size=4&sequence_length=16").json()
     assert (reply["batch_size"], reply["sequence_length"]) == (4, 16)
+    reply = call("GET", "/models/mini/stats?sequence_length=4096").json()
+    assert reply["sequence_length"] == 4096  # the model refuses it, not the route
     refused = call("GET", "/models/mini/stats?batch_size=0")
     assert refused.status_code == 400
     assert refused.json()["error"]["message"].startswith("batch_size: ")
+
+
+def test_stats_of_a_short_model_are_of_the_longest_it_takes(call, dataplane):
+    [info] = dataplane.infos
+    short = dataclasses.replace(info.facts, max_length=32)
+    dataplane.infos = [dataclasses.replace(info, facts=short)]
+    assert call("GET", "/models/mini/stats").json()["sequence_length"] == 32
+    assert call("GET", "/models/nope/stats").status_code == 404
 
 
 def test_a_prediction_carries_parameters_and_all_facts(call, dataplane):
@@ -96,14 +110,49 @@ def test_tensors_go_in_and_come_out_by_name(call, dataplane):
     [
         ({"inputs": {"ids": [[1], [2, 3]]}}, "inputs.ids: "),
         ({"inputs": {}}, "inputs: is empty"),
+        ({"inputs": 3}, "inputs: expected a text, a list of texts, a list of token ids or a list "
+         "of such lists, or an object of tensors by name; got integer"),
+        ({"inputs": {"question": "q"}}, "inputs.question: got text, but an object means tensors"),
+        ({"inputs": {"question": "q", "context": [1]}}, "inputs.question: got text, but an"),
+        ({"inputs": {"source_sentence": "a", "sentences": []}}, "inputs.source_sentence: got "),
+        ({"inputs": {f"x{index}": [1] for index in range(65)}}, "inputs: 65 tensors; expected at"),
+        ({"inputs": {"question": "q", "context": ""}}, "inputs: is empty"),
+        ({"inputs": {"question": "q", "context": "c"}, "parameters": {"question": "r"}},
+         "parameters.question: given a second time"),
         ({"inputs": "a", "parameter": {}}, "parameter: "),
         ({"inputs": "a", "parameters": []}, "parameters: "),
     ],
-)
+)  # fmt: skip
 def test_a_wrong_prediction_is_refused_by_name(call, body, start):
     reply = call("POST", "/models/mini/predict", json=body)
     assert reply.status_code == 400
     assert reply.json()["error"]["message"].startswith(start)
+
+
+def test_the_first_unknown_field_ends_the_reading_of_a_body():
+    for body in (PredictBody, LoadBody):
+        with pytest.raises(BadField, match="x0: not a field; accepted: (inputs|name), "):
+            body.model_validate({f"x{index}": 0 for index in range(100_000)})
+
+
+def test_more_rows_than_inputs_allowed_are_too_large_before_they_are_tensors(call, dataplane):
+    for rows in ([[]] * 2049, [[1]] * 2048 + [["text"]]):
+        reply = call("POST", "/models/mini/predict", json={"inputs": {"ids": rows}})
+        assert reply.status_code == 413
+        assert "(setting limits.max_inputs)" in reply.json()["error"]["message"]
+    assert dataplane.calls == []
+
+
+def test_a_question_with_its_context_is_a_text_and_a_parameter(call, dataplane):
+    body = {
+        "inputs": {"question": "who?", "context": "me"},
+        "parameters": {"top_k": 2},
+    }
+    dataplane.outputs = [[{"answer": "me"}]]
+    assert call("POST", "/models/mini/predict", json=body).status_code == 200
+    [request] = dataplane.calls
+    assert request.inputs == TextInputs(["me"])
+    assert request.parameters == {"top_k": 2, "question": "who?"}
 
 
 def test_loading_is_accepted_and_says_where_to_look(call, dataplane):

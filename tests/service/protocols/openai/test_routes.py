@@ -43,6 +43,12 @@ def test_an_answer_has_vectors_and_usage(call):
     np.testing.assert_array_equal(np.float32(second["embedding"]), VECTOR * 2)
 
 
+def test_no_encoding_format_is_float(call):
+    reply = embed(call, input="a", encoding_format=None)
+    assert reply.status_code == 200
+    np.testing.assert_array_equal(np.float32(reply.json()["data"][0]["embedding"]), VECTOR)
+
+
 def test_base64_holds_little_endian_float32(call):
     reply = embed(call, input="a", encoding_format="base64").json()
     assert base64.b64decode(reply["data"][0]["embedding"]) == VECTOR.astype("<f4").tobytes()

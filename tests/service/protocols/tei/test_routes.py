@@ -2,6 +2,8 @@ import dataclasses
 
 import numpy as np
 import pytest
+from huggingface_hub import InferenceClient
+from huggingface_hub.errors import HfHubHTTPError
 
 from service.core.errors import BackendFailed, BadRequest, Forbidden, TooLarge
 from service.core.messages import ModelState, TextInputs, TokenInputs
@@ -89,6 +91,25 @@ def test_errors_have_the_statuses_of_tei(call, dataplane, error, status, error_t
 def test_empty_has_a_type_of_its_own(call):
     reply = call("POST", "/embed", json={"inputs": []})
     assert (reply.status_code, reply.json()["error_type"]) == (400, "empty")
+
+
+def test_the_root_is_another_name_of_embed(call, dataplane):
+    replies = [call("POST", path, json={"inputs": ["a", "b"]}) for path in ("/", "/embed")]
+    assert replies[0].status_code == 200
+    assert replies[0].content == replies[1].content
+    assert dataplane.calls[0] == dataplane.calls[1]
+    wrong = call("GET", "/")
+    assert (wrong.status_code, wrong.headers["Allow"]) == (405, "POST")
+
+
+def test_huggingface_hubs_client_embeds_with_the_address_alone(app, dataplane, serve):
+    client = InferenceClient(model=serve(app), token="none")
+    vectors = client.feature_extraction("hi", normalize=True, truncate=True)
+    np.testing.assert_array_equal(vectors, VECTOR[None])
+    assert dataplane.calls[0].inputs == TextInputs(["hi"])
+    assert dataplane.calls[0].parameters == {"normalize": True, "truncate": True}
+    with pytest.raises(HfHubHTTPError, match="422"):
+        client.feature_extraction("hi", dimensions=2)
 
 
 def test_info_describes_the_default_model_without_its_path(call):
