@@ -1,13 +1,19 @@
 """``model-base inspect``: what a model folder holds, from its headers alone."""
 
 import math
+import reprlib
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from model_base.configs.base import read_config
 from model_base.errors import ModelBaseError
 from model_base.hub.files import Folder
 from model_base.loading.resolve import KINDS, WeightFiles, find_kind
+
+_MAX_ERROR = 500
+"""Characters of an error: it quotes names from the files, which may be of any length."""
 
 
 class NotAModel(ValueError):
@@ -28,16 +34,35 @@ def inspect_folder(folder: Path) -> str:
         found = [(kind, weights) for kind in KINDS if (weights := find_kind(files, kind))]
         lines = [
             f"folder        {folder}",
-            f"model type    {config.get('model_type', 'unknown')}",
-            f"architecture  {', '.join(config.get('architectures') or ['unknown'])}",
+            f"model type    {', '.join(_names(config, 'model_type'))}",
+            f"architecture  {', '.join(_names(config, 'architectures'))}",
         ]
         for kind, weights in found:
             lines += ["", *_describe(kind.format.name, weights)]
-    except ModelBaseError as error:
-        raise NotAModel(str(error)) from error
+    except (ModelBaseError, OSError) as error:
+        raise NotAModel(_printable(str(error))[:_MAX_ERROR]) from error
     if not found:
         lines += ["", "no weights of a known format"]
-    return "\n".join(lines) + "\n"
+    return "".join(f"{_printable(line)}\n" for line in lines)
+
+
+def _names(config: Mapping[str, Any], key: str) -> list[str]:
+    """A field that holds a name or a list of names.
+
+    Raises:
+        NotAModel: it holds something else.
+    """
+    value = config.get(key) or ["unknown"]
+    names = value if isinstance(value, list) else [value]
+    if not all(isinstance(name, str) for name in names):
+        shown = _printable(reprlib.repr(value))
+        raise NotAModel(f"config.json: {key} is {shown}; accepted: a name or a list of names")
+    return names
+
+
+def _printable(text: str) -> str:
+    """The text with escapes in place of what would steer a terminal or end the line."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _describe(name: str, weights: WeightFiles) -> list[str]:
@@ -51,7 +76,7 @@ def _describe(name: str, weights: WeightFiles) -> list[str]:
     return [
         f"format        {name} ({len(weights.paths)} file{'s' * (len(weights.paths) > 1)})",
         f"tensors       {len(infos):,}",
-        f"parameters    {sum(values.values()):,}",
+        f"parameters    {sum(math.prod(i.shape) for i in infos if i.is_floating):,}",
         f"bytes         {sum(info.num_bytes for info in infos):,}",
         f"dtypes        {dtypes}",
     ]

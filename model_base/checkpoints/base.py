@@ -1,6 +1,7 @@
 """The interface of a checkpoint format: named arrays in a file, listed before they are read."""
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ class TensorInfo:
     @property
     def num_bytes(self) -> int:
         """Bytes of the values."""
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def is_floating(self) -> bool:

@@ -5,7 +5,9 @@ mapping is ours, since the library copies, and its views are of one framework.
 """
 
 import json
+import math
 import mmap
+import stat
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +29,10 @@ from model_base.checkpoints.base import (
 )
 from model_base.conversion.conventions import Convention, flax_names, keras_names, torch_names
 from model_base.errors import CheckpointUnreadable
+
+MAX_HEADER_BYTES = 32 * 2**20
+MAX_TENSORS = 200_000
+"""Larger headers are refused unread; 30,000 tensors, of the largest models, take 4 MiB."""
 
 _CONVENTIONS: dict[str, Convention] = {"tf": keras_names, "flax": flax_names}
 
@@ -53,8 +59,7 @@ class MappedFile:
     def read(self, name: str) -> Array:
         """A view of the map: nothing is copied, pages come in when they are touched."""
         info = self.infos[name]
-        count = int(np.prod(info.shape, dtype=np.int64))
-        flat = np.frombuffer(self._map, info.dtype, count, self._offsets[name])
+        flat = np.frombuffer(self._map, info.dtype, math.prod(info.shape), self._offsets[name])
         return flat.reshape(info.shape)
 
     def close(self) -> None:
@@ -64,13 +69,28 @@ class MappedFile:
 def _read_header(path: Path) -> tuple[dict[str, Any], int]:
     """Header as JSON and the offset of the values, after the library has found it sound."""
     try:
+        header = _bounded_header(path)
         with safetensors.safe_open(path, framework="numpy"):
             pass
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            return json.loads(file.read(length)), 8 + length
+        return json.loads(header), 8 + len(header)
     except (safetensors.SafetensorError, ValueError, OSError) as error:
         raise explain_unreadable(path, error) from error
+
+
+def _bounded_header(path: Path) -> bytes:
+    """The header's text; each tensor opens one brace in it.
+
+    Raises:
+        ValueError: over one of the two limits.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > MAX_HEADER_BYTES:
+            raise ValueError(f"a header of {length} bytes; accepted: up to {MAX_HEADER_BYTES}")
+        header = file.read(length)
+    if header.count(b"{") > MAX_TENSORS + 2:  # the header's own and the metadata's
+        raise ValueError(f"a header of more than {MAX_TENSORS} tensors, which are not accepted")
+    return header
 
 
 def _info(path: Path, name: str, entry: Mapping[str, Any]) -> TensorInfo:
@@ -102,7 +122,10 @@ class Safetensors(CheckpointFormat):
     def write(self, path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
         ready = {name: np.asarray(array, order="C") for name, array in sorted(tensors.items())}
         with replacing(path) as partial:
+            partial.touch()
+            mode = stat.S_IMODE(partial.stat().st_mode)  # what any new file has here
             try:
                 save_file(ready, str(partial), dict(metadata))
             except safetensors.SafetensorError as error:
                 raise OSError(f"cannot write {path}: {error}") from error
+            partial.chmod(mode)  # the library's own is 0600

@@ -1,5 +1,6 @@
 """Where the files of a model come from: a folder, or a hub repository through its cache."""
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +38,7 @@ class Folder(ModelFiles):
     @override
     def find(self, name: str) -> Path | None:
         path = self.path / name
-        return path if path.is_file() else None
+        return path if os.path.isfile(path) else None  # Path.is_file raises on what is too long
 
 
 @dataclass(frozen=True, slots=True)

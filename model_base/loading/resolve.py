@@ -30,6 +30,10 @@ class Kind:
     flag: str = ""
 
 
+_MAX_LISTED = 5
+_MAX_SHOWN = 100
+"""Names in a message, and characters of one: an index may name thousands."""
+
 KINDS = (
     Kind(SAFETENSORS, names.SAFE_WEIGHTS_NAME, names.SAFE_WEIGHTS_INDEX_NAME),
     Kind(TORCH_BIN, names.WEIGHTS_NAME, names.WEIGHTS_INDEX_NAME),
@@ -78,7 +82,8 @@ class Wish:
     def kinds(self) -> tuple[Kind, ...]:
         """In the order they are looked for."""
         flagged = tuple(kind for kind in KINDS if kind.flag in self.flags)
-        return flagged + tuple(kind for kind in KINDS if not kind.flag)
+        ours = tuple(kind for kind in KINDS if not kind.flag)
+        return tuple(dict.fromkeys(flagged + ours))
 
 
 def resolve_weights(files: ModelFiles, wish: Wish) -> WeightFiles:
@@ -125,10 +130,16 @@ def find_kind(files: ModelFiles, kind: Kind) -> WeightFiles | None:
     shards = {name: files.find(name) for name in index.files}
     if absent := [name for name, shard in shards.items() if shard is None]:
         raise CheckpointUnreadable(
-            f"{kind.index} of {files.label} names {', '.join(absent)}, which is not there"
+            f"{kind.index} of {files.label} names {_listed(absent)}, which is not there"
         )
     paths = [shard for shard in shards.values() if shard is not None]
     return WeightFiles(kind.format, paths, files.label, index)
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(name[:_MAX_SHOWN] for name in names[:_MAX_LISTED])
+    left = len(names) - _MAX_LISTED
+    return f"{shown} and {left} more" if left > 0 else shown
 
 
 def _not_found(files: ModelFiles, wish: Wish) -> CheckpointNotFound:

@@ -1,11 +1,10 @@
 """Whether a model fits, asked before it is loaded."""
 
-import errno
 from pathlib import Path
 
 import psutil
 
-from model_base.checkpoints import TORCH_BIN
+from model_base.checkpoints import SAFETENSORS
 from model_base.checkpoints.base import TensorInfo
 from model_base.hub.files import Folder
 from model_base.loading.resolve import WeightFiles, resolve_any
@@ -22,31 +21,18 @@ _CGROUP_LIMITS = (
 )
 
 
-def needed_bytes(folder: Path, dtype: str) -> int:
+def needed_bytes(files: WeightFiles, dtype: str) -> int:
     """Bytes of the weights once loaded.
 
-    From the files' headers where they can be read without a framework, else from their sizes.
+    From the headers of safetensors, which are short; the other formats would have to be read
+    whole or by a framework, and count by the size of their files.
 
     Raises:
-        CheckpointNotFound, CheckpointUnreadable: there are no weights, or they are damaged.
+        CheckpointUnreadable: the files are damaged.
     """
-    files = resolve_any(Folder(folder))
-    if files.format is TORCH_BIN:  # its header is a pickle, which this process does not read
+    if files.format is not SAFETENSORS:
         return files.num_bytes
-    try:
-        return sum(_loaded_bytes(info, dtype) for info in _infos(files))
-    except OSError as error:
-        if error.errno != errno.ENOMEM:
-            raise
-        return files.num_bytes  # so large that the system does not even map it
-
-
-def _infos(files: WeightFiles) -> list[TensorInfo]:
-    checkpoint = files.open()
-    try:
-        return list(checkpoint.infos.values())
-    finally:
-        checkpoint.close()
+    return sum(_loaded_bytes(info, dtype) for info in files.open().infos.values())
 
 
 def _loaded_bytes(info: TensorInfo, dtype: str) -> int:
@@ -85,11 +71,19 @@ def _reclaimable() -> int:
 def check_fits(folder: Path, dtype: str) -> int:
     """Refuse a model that is larger than what is free in main memory; returns the bytes needed.
 
+    Files that are larger themselves are not opened.
+
     Raises:
         OutOfMemory: with both numbers.
         CheckpointNotFound, CheckpointUnreadable: there are no weights, or they are damaged.
     """
-    needed, free = needed_bytes(folder, dtype), free_bytes()
+    files, free = resolve_any(Folder(folder)), free_bytes()
+    _check(files.num_bytes, free)
+    needed = needed_bytes(files, dtype)
+    _check(needed, free)
+    return needed
+
+
+def _check(needed: int, free: int) -> None:
     if needed + _HEADROOM_BYTES > free:
         raise OutOfMemory(needed, free, "this machine")
-    return needed

@@ -2,10 +2,14 @@
 
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from service.core.errors import BadRequest
+
+MAX_ENTRIES = 10_000
+"""Files and folders that a model's folder may hold."""
 
 _HUB_ID = re.compile(
     r"(?P<repo>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(@(?P<rev>\w[\w./-]{0,255}))?",
@@ -62,7 +66,8 @@ class Sources:
         """The real folder of a source, if it is one that may be loaded.
 
         Raises:
-            BadRequest: a file in it lies outside the model folders.
+            BadRequest: a file in it lies outside the model folders or cannot be looked up, or
+                there are too many.
         """
         for path in self._candidates(source):
             if not os.path.isdir(path):  # Path.is_dir raises on a name that is too long
@@ -82,8 +87,40 @@ class Sources:
 
 
 def _check_contents(folder: Path, root: Path, source: str) -> None:
-    for path in folder.rglob("*"):
-        if not path.resolve().is_relative_to(root):
+    for count, path in enumerate(_walk(folder, source), 1):
+        if count > MAX_ENTRIES:
+            raise BadRequest(
+                f"source {source!r} holds more than {MAX_ENTRIES} files and folders; "
+                "accepted: a model's own folder"
+            )
+        if not _resolve(path, source).is_relative_to(root):
             raise BadRequest(
                 f"source {source!r} holds {path.name!r}, a link out of the model folders"
             )
+
+
+def _walk(folder: Path, source: str) -> Iterator[Path]:
+    """Everything in a folder, one by one: a listing could be endless."""
+    pending = [folder]
+    while pending:
+        current = pending.pop()
+        try:
+            with os.scandir(current) as entries:
+                for entry in entries:
+                    yield Path(entry.path)
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(Path(entry.path))
+        except OSError as error:
+            raise _unusable(current, source, error) from error
+
+
+def _resolve(path: Path, source: str) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:  # a RuntimeError is a loop of links
+        raise _unusable(path, source, error) from error
+
+
+def _unusable(path: Path, source: str, error: Exception) -> BadRequest:
+    why = error.strerror if isinstance(error, OSError) else "a link that leads to itself"
+    return BadRequest(f"source {source!r} holds {path.name!r}, which cannot be used: {why}")

@@ -1,6 +1,7 @@
 """Reading the small JSON files of a model's folder."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def read_json(path: Path) -> Any:
     Raises:
         UnreadableFile: larger than ``MAX_JSON_BYTES``, not UTF-8, or not JSON.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises on a name that is too long
         return None
     num_bytes = path.stat().st_size
     if num_bytes > MAX_JSON_BYTES:

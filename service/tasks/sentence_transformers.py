@@ -4,7 +4,9 @@ Source: sentence-transformers 6.2.0, whose older file layouts are read too. What
 vectors and is not implemented here is refused by name; nothing is skipped over.
 """
 
-from collections.abc import Mapping, Sequence
+import os
+import reprlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -123,10 +125,17 @@ def _module_folder(folder: Path, path: object) -> Path:
     """Folder of one module, which must lie in the model's folder."""
     if isinstance(path, str) and not {"\\", ":", "\0"} & set(path):
         parts = PurePosixPath(path)
-        inside = (folder / parts).resolve().is_relative_to(folder.resolve())
-        if inside and not parts.is_absolute() and ".." not in parts.parts:
+        is_plain = not parts.is_absolute() and ".." not in parts.parts
+        if is_plain and _is_inside(folder / parts, folder):
             return folder / parts
     raise UnsupportedModule("modules.json", f"module path {path!r} is not inside the model")
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # a link that leads to itself
+        return False
 
 
 def _check_normalize(folder: Path) -> None:
@@ -140,13 +149,13 @@ def _check_normalize(folder: Path) -> None:
 
 def _read_transformer(folder: Path) -> tuple[int | None, bool]:
     """``max_seq_length`` and ``do_lower_case`` of the transformer module."""
-    file = next((name for name in _TRANSFORMER_FILES if (folder / name).is_file()), None)
+    file = next((n for n in _TRANSFORMER_FILES if os.path.isfile(folder / n)), None)
     config = dict(read_object(folder / file)) if file else {}
     file = file or _TRANSFORMER_FILES[0]
     max_length = config.pop("max_seq_length", None)
     if max_length is not None and (type(max_length) is not int or max_length < 1):
         raise UnsupportedModule(file, f"max_seq_length={max_length!r}, not a positive number")
-    do_lower_case = bool(config.pop("do_lower_case", False))
+    do_lower_case = _flag(file, config, "do_lower_case")
     config.pop("unpad_inputs", None)  # how it is computed, not what
     for key, value in config.items():
         if value and value != _TRANSFORMER_DEFAULTS.get(key):
@@ -162,9 +171,9 @@ def _read_pooling(folder: Path) -> Pooling:
         raise UnsupportedModule(file, "the Pooling module has no settings")
     config.pop("embedding_dimension", None)
     config.pop("word_embedding_dimension", None)
-    if not config.pop("include_prompt", True):
+    if not _flag(file, config, "include_prompt", default=True):
         raise UnsupportedModule(file, "include_prompt=false is not supported")
-    flags = [mode for flag, mode in _FLAGS.items() if config.pop(flag, False)]
+    flags = [mode for flag, mode in _FLAGS.items() if _flag(file, config, flag)]
     modes = config.pop("pooling_mode", None) or flags or ["mean"]
     for key, value in config.items():
         if value:
@@ -172,12 +181,24 @@ def _read_pooling(folder: Path) -> Pooling:
     return Pooling(modes=_check_modes(file, [modes] if isinstance(modes, str) else modes))
 
 
-def _check_modes(file: str, modes: Sequence[object]) -> tuple[str, ...]:
-    known = [mode for mode in modes if isinstance(mode, str) and mode in _MODES]
-    if len(known) != len(modes):
+def _check_modes(file: str, modes: object) -> tuple[str, ...]:
+    """The modes, if each is known and there once: every one makes the vector longer."""
+    listed = modes if isinstance(modes, list) else []
+    known = [mode for mode in listed if isinstance(mode, str) and mode in _MODES]
+    if not known or len(known) != len(listed) or len(set(known)) != len(known):
         accepted = ", ".join(_FLAGS.values())
-        raise UnsupportedModule(file, f"pooling_mode {modes!r}; accepted: {accepted}")
+        raise UnsupportedModule(
+            file, f"pooling_mode {reprlib.repr(modes)}; accepted, each once: {accepted}"
+        )
     return tuple(known)
+
+
+def _flag(file: str, config: dict[str, Any], key: str, *, default: bool = False) -> bool:
+    """Take a setting that is true, false, null or absent."""
+    value = config.pop(key, None)
+    if not isinstance(value, bool | None):
+        raise UnsupportedModule(file, f"{key}={value!r}; accepted: true or false")
+    return default if value is None else value
 
 
 def _read_prompts(folder: Path) -> tuple[Mapping[str, str], str | None]:
@@ -192,7 +213,7 @@ def _read_prompts(folder: Path) -> tuple[Mapping[str, str], str | None]:
     if not isinstance(prompts, dict) or not all(isinstance(p, str) for p in prompts.values()):
         raise UnsupportedModule(file, "prompts must map names to texts")
     default = config.pop("default_prompt_name", None)
-    if default is not None and default not in prompts:
+    if default is not None and (not isinstance(default, str) or default not in prompts):
         raise UnsupportedModule(file, f"default_prompt_name={default!r} is not one of the prompts")
     for key, value in config.items():
         if value:

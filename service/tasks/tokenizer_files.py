@@ -5,12 +5,16 @@ Source: transformers 4.19 to 5.23, fast tokenizers. ``tokenizer.json`` decides; 
 that would change ids and are not applied are refused by name.
 """
 
+import base64
+import math
+import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 
@@ -20,6 +24,14 @@ Direction = Literal["left", "right"]
 
 MAX_TOKENIZER_BYTES = 200 * 2**20
 """The largest in use, of vocabularies of 260,000 entries, take 35 MiB."""
+
+MAX_STEPS = 16
+MAX_INSERT = 64
+MAX_GROWING_STEPS = 4
+MAX_GROWTH = 256
+"""What a ``tokenizer.json`` may do to a text: steps of each kind, characters that one puts in,
+steps that lengthen the text, and how many times longer it becomes. Those in use have up to 9
+steps; the map of characters of most SentencePiece models makes 18 of one."""
 
 _FILES = ("tokenizer.json", "vocab.txt")
 _NAMES = (
@@ -40,6 +52,18 @@ _BERT_SETTINGS = {
     "strip_accents": "strip_accents",
     "tokenize_chinese_chars": "handle_chinese_chars",
 }
+_BERT_TOKENS = {
+    "unk_token": "[UNK]",
+    "sep_token": "[SEP]",
+    "pad_token": "[PAD]",
+    "cls_token": "[CLS]",
+    "mask_token": "[MASK]",
+}
+_FLAGS = (
+    *_BERT_SETTINGS, "do_basic_tokenize", "split_special_tokens", "add_prefix_space",
+    "add_bos_token", "add_eos_token",
+)  # fmt: skip
+_SEQUENCES = ("normalizers", "pretokenizers", "decoders")
 _MAX_ID = 2**31 - 1
 _NO_LIMIT = 10**9  # files without a limit say 1e30
 
@@ -89,6 +113,7 @@ def read_tokenizer(folder: Path) -> TokenizerFiles:
         tokenizer = _from_json(folder / "tokenizer.json")
         _apply_settings(tokenizer, config)
     elif (folder / "vocab.txt").is_file():
+        config = {**_BERT_TOKENS, **config}
         tokenizer = _from_vocab(folder, config)
     else:
         raise TokenizerNotFound
@@ -122,10 +147,37 @@ def failing_as(wrap: Callable[[str], Exception]) -> Iterator[None]:
 
 def _read_config(folder: Path) -> Mapping[str, Any]:
     """Settings; the special tokens of the older, separate file win over the same ones here."""
-    config = read_object(folder / "tokenizer_config.json")
+    config = _read_settings(folder / "tokenizer_config.json")
     if "added_tokens_decoder" in config:
         return config
-    return {**config, **read_object(folder / "special_tokens_map.json")}
+    return {**config, **_read_settings(folder / "special_tokens_map.json")}
+
+
+def _read_settings(path: Path) -> Mapping[str, Any]:
+    """Settings of one file; a wrong type is refused by file and key."""
+    config = read_object(path)
+    for key, value in config.items():
+        if value is None:
+            continue
+        if key in _FLAGS and not isinstance(value, bool):
+            raise _wrong_type(path, key, value, "true or false")
+        if key in _NAMES and _content(value) is None:
+            raise _wrong_type(path, key, value, "a token")
+        if key == "additional_special_tokens" and not _are_tokens(value):
+            raise _wrong_type(path, key, value, "a list of tokens")
+        if key == "tokenizer_class" and not isinstance(value, str):
+            raise _wrong_type(path, key, value, "a name")
+    return config
+
+
+def _are_tokens(value: Any) -> bool:
+    return isinstance(value, list) and all(_content(token) is not None for token in value)
+
+
+def _wrong_type(path: Path, key: str, value: Any, accepted: str) -> UnsupportedTokenizer:
+    return UnsupportedTokenizer(
+        f"{path.name}: {key} is {reprlib.repr(value)}; accepted: {accepted}"
+    )
 
 
 def _check_size(path: Path) -> None:
@@ -138,21 +190,85 @@ def _check_size(path: Path) -> None:
 
 def _from_json(path: Path) -> tokenizers.Tokenizer:
     _check_size(path)
+    content = path.read_bytes()
     with failing_as(lambda why: UnsupportedTokenizer(f"{path.name}: not readable ({why})")):
-        return tokenizers.Tokenizer.from_file(str(path))
+        pipeline = msgspec.json.decode(content, type=_Pipeline)
+        for part in (pipeline.normalizer, pipeline.pre_tokenizer, pipeline.decoder):
+            _check_growth(list(_steps(part)))
+        return tokenizers.Tokenizer.from_buffer(content)
+
+
+class _Pipeline(msgspec.Struct):
+    """The parts of ``tokenizer.json`` that rewrite texts; the others are passed over."""
+
+    normalizer: dict[str, Any] | None = None
+    pre_tokenizer: dict[str, Any] | None = None
+    decoder: dict[str, Any] | None = None
+
+
+def _steps(part: Any) -> Iterator[dict[str, Any]]:
+    """A step itself, or those of a sequence, nested ones too."""
+    pending = [part]
+    while pending:
+        step = pending.pop()
+        if isinstance(step, list):
+            pending += step
+        elif isinstance(step, dict):
+            inner = [step[name] for name in _SEQUENCES if name in step]
+            pending += inner
+            if not inner:
+                yield step
+
+
+def _check_growth(steps: list[dict[str, Any]]) -> None:
+    """Refuse steps that make a long text of a short one: the library would run out of memory.
+
+    Raises:
+        ValueError: with the limit.
+    """
+    inserts = [str(step.get(key, "")) for step in steps for key in ("content", "prepend")]
+    growths = [growth for step in steps if (growth := _growth(step)) > 1]
+    for seen, limit, what in (
+        (len(steps), MAX_STEPS, "steps of one kind"),
+        (max(map(len, inserts), default=0), MAX_INSERT, "characters put in by one step"),
+        (len(growths), MAX_GROWING_STEPS, "steps that lengthen a text"),
+        (math.prod(growths[:MAX_STEPS]), MAX_GROWTH, "times the length of a text"),
+    ):
+        if seen > limit:
+            raise ValueError(f"{seen} {what}; accepted: up to {limit}")
+
+
+def _growth(step: Mapping[str, Any]) -> int:
+    """How many times longer a step can make a text, rounded up."""
+    if step.get("type") == "ByteLevel" or "trim_offsets" in step:
+        return 2
+    if charsmap := step.get("precompiled_charsmap"):
+        return _longest_entry(charsmap)
+    if "pattern" not in step:
+        return 1
+    pattern, content = step["pattern"], str(step.get("content", ""))
+    if isinstance(pattern, dict) and isinstance(text := pattern.get("String"), str) and text:
+        return math.ceil(len(content) / len(text))
+    return 1 + len(content)  # a regular expression may match between any two characters
+
+
+def _longest_entry(charsmap: str) -> int:
+    """Characters that a SentencePiece map may put in place of one.
+
+    Source: sentencepiece ``normalizer.cc``: size of a trie, the trie, texts ended by zeros.
+    """
+    content = base64.b64decode(charsmap, validate=True)
+    texts = content[4 + int.from_bytes(content[:4], "little") :].split(b"\0")
+    return max(len(text.decode(errors="replace")) for text in texts)
 
 
 def _from_vocab(folder: Path, config: Mapping[str, Any]) -> tokenizers.Tokenizer:
     """BERT's WordPiece from its list of tokens, one a line."""
     _check_wordpiece(folder, config)
     vocab = _read_vocab(folder / "vocab.txt")
-    unk, cls, sep = (
-        _content(config.get(name)) or default
-        for name, default in (
-            ("unk_token", "[UNK]"),
-            ("cls_token", "[CLS]"),
-            ("sep_token", "[SEP]"),
-        )
+    unk, cls, sep, pad, mask = (
+        _content(config.get(f"{name}_token")) or _BERT_TOKENS[f"{name}_token"]
+        for name in ("unk", "cls", "sep", "pad", "mask")
     )
     for token in (unk, cls, sep):
         if token not in vocab:
@@ -160,9 +276,9 @@ def _from_vocab(folder: Path, config: Mapping[str, Any]) -> tokenizers.Tokenizer
     tokenizer = tokenizers.Tokenizer(models.WordPiece(vocab, unk_token=unk))
     tokenizer.normalizer = normalizers.BertNormalizer(
         clean_text=True,
-        handle_chinese_chars=config.get("tokenize_chinese_chars", True),
+        handle_chinese_chars=config.get("tokenize_chinese_chars") is not False,
         strip_accents=config.get("strip_accents"),
-        lowercase=config.get("do_lower_case", True),
+        lowercase=config.get("do_lower_case") is not False,
     )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -171,8 +287,8 @@ def _from_vocab(folder: Path, config: Mapping[str, Any]) -> tokenizers.Tokenizer
         special_tokens=[(cls, vocab[cls]), (sep, vocab[sep])],
     )
     tokenizer.decoder = decoders.WordPiece()
-    defaults = [unk, cls, sep, "[PAD]", "[MASK]"]
-    tokenizer.add_special_tokens([token for token in defaults if token in vocab])
+    special = (unk, cls, sep, pad, mask)
+    tokenizer.add_special_tokens([token for token in special if token in vocab])
     return tokenizer
 
 
@@ -180,11 +296,13 @@ def _check_wordpiece(folder: Path, config: Mapping[str, Any]) -> None:
     """Refuse a ``vocab.txt`` that is not of BERT's kind: other tokenizers use the name too."""
     name = config.get("tokenizer_class")
     model = read_object(folder / "config.json").get("model_type")
+    if not isinstance(model, str | None):
+        raise _wrong_type(folder / "config.json", "model_type", model, "a name")
     if name is not None and name not in _WORDPIECE_CLASSES:
         raise UnsupportedTokenizer(f"tokenizer_class {name!r} needs a tokenizer.json")
     if name is None and model is not None and model not in _WORDPIECE_MODELS:
         raise UnsupportedTokenizer(f"model_type {model!r} needs a tokenizer.json")
-    if not config.get("do_basic_tokenize", True):
+    if config.get("do_basic_tokenize") is False:
         raise UnsupportedTokenizer("tokenizer_config.json: do_basic_tokenize=false")
     if config.get("never_split"):
         raise UnsupportedTokenizer("tokenizer_config.json: never_split is not supported")
@@ -206,7 +324,8 @@ def _apply_settings(tokenizer: tokenizers.Tokenizer, config: Mapping[str, Any]) 
         return
     if isinstance(normalizer, normalizers.BertNormalizer):
         for setting, attribute in _BERT_SETTINGS.items():
-            if setting in config:
+            is_open = setting == "strip_accents"  # null has a meaning: as lowercase is
+            if setting in config and (is_open or config[setting] is not None):
                 setattr(normalizer, attribute, config[setting])
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_base.checkpoints import SAFETENSORS
+from model_base.checkpoints import SAFETENSORS, safetensors
+from model_base.checkpoints.safetensors import MAX_HEADER_BYTES
 from model_base.conversion.conventions import flax_names, keras_names, torch_names
 from model_base.errors import CheckpointUnreadable
 
@@ -99,3 +100,34 @@ def test_a_file_larger_than_memory_is_listed_without_being_mapped(tmp_path: Path
     except OSError:
         pytest.skip("this file system has no files of 8 TiB, not even empty ones")
     assert SAFETENSORS.open(path).infos["a"].num_bytes == num_bytes
+
+
+def test_a_header_over_the_limit_is_refused_unread(tmp_path: Path) -> None:
+    path = file_of(tmp_path / "m.safetensors", b"", length=MAX_HEADER_BYTES + 1)
+    os.truncate(path, 2 * MAX_HEADER_BYTES)
+    with pytest.raises(CheckpointUnreadable, match=f"m.safetensors.*up to {MAX_HEADER_BYTES}"):
+        SAFETENSORS.open(path)
+
+
+@pytest.mark.parametrize(("count", "is_read"), [(3, True), (4, False)])
+def test_more_tensors_than_the_limit_are_refused(
+    count: int, is_read: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(safetensors, "MAX_TENSORS", 3)
+    path = tmp_path / "m.safetensors"
+    SAFETENSORS.write(path, {str(i): np.zeros(1) for i in range(count)}, {"format": "pt"})
+    if is_read:
+        assert len(SAFETENSORS.open(path).infos) == count
+        return
+    with pytest.raises(CheckpointUnreadable, match=r"m\.safetensors.*more than 3 tensors"):
+        SAFETENSORS.open(path)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_a_written_file_has_the_mode_of_any_other(umask: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        SAFETENSORS.write(tmp_path / "m.safetensors", {"a": np.zeros(1)}, {})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "m.safetensors").stat().st_mode & 0o777 == 0o666 & ~umask

@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import errors as hub
 
 from model_base.errors import HubUnavailable
-from model_base.hub.files import HubRepository, model_files
+from model_base.hub.files import Folder, HubRepository, model_files
 
 
 def test_a_folder_comes_before_a_name_on_the_hub(tmp_path: Path) -> None:
@@ -91,3 +91,8 @@ def test_the_file_in_the_cache_is_returned(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     assert HubRepository("m", "v1", {"token": "t"}).find("config.json") == tmp_path / "config.json"
     assert asked == [(("m", "config.json"), {"revision": "v1", "token": "t"})]
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "\ud800", "a/" * 5000])
+def test_a_name_that_the_system_refuses_is_no_file(name: str, tmp_path: Path) -> None:
+    assert Folder(tmp_path).find(name) is None

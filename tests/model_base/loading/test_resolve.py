@@ -93,3 +93,19 @@ def test_a_file_of_another_framework_needs_its_flag(file: str, flag: str, tmp_pa
 def test_the_size_is_that_of_all_files(tmp_path: Path) -> None:
     (tmp_path / names.WEIGHTS_NAME).write_bytes(b"12345")
     assert resolve_weights(Folder(tmp_path), Wish()).num_bytes == 5
+
+
+def test_of_many_missing_shards_only_the_first_are_named(tmp_path: Path) -> None:
+    shards = {str(i): f"shard-{i:03}-" + "x" * 300 for i in range(400)}
+    write_index(tmp_path / names.WEIGHTS_INDEX_NAME, Index(shards, {}))
+    with pytest.raises(CheckpointUnreadable, match=r"shard-004-x* and 395 more") as refused:
+        resolve_any(Folder(tmp_path))
+    assert "shard-005" not in str(refused.value)
+    assert len(str(refused.value)) < 1000
+
+
+def test_what_was_looked_for_is_listed_once(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointNotFound) as refused:
+        resolve_any(Folder(tmp_path))
+    listed = str(refused.value).partition("none of ")[2].partition(";")[0].split(", ")
+    assert len(listed) == len(set(listed)) == 8

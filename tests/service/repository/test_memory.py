@@ -1,4 +1,3 @@
-import errno
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +5,8 @@ import pytest
 
 from model_base.checkpoints.safetensors import Safetensors
 from model_base.errors import CheckpointNotFound, CheckpointUnreadable
+from model_base.hub.files import Folder
+from model_base.loading.resolve import resolve_any
 from service.core.errors import OutOfMemory
 from service.repository import memory
 from service.repository.memory import check_fits, free_bytes, needed_bytes
@@ -25,6 +26,10 @@ def model(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def needed(folder: Path, dtype: str) -> int:
+    return needed_bytes(resolve_any(Folder(folder)), dtype)
+
+
 @pytest.mark.parametrize(
     ("dtype", "expected"),
     [("auto", 92), ("float32", 104), ("bfloat16", 72), ("float16", 72)],
@@ -32,43 +37,58 @@ def model(tmp_path: Path) -> Path:
 def test_bytes_are_those_of_the_dtype_asked_for_and_integers_keep_theirs(
     model: Path, dtype: str, expected: int
 ) -> None:
-    assert needed_bytes(model, dtype) == expected
+    assert needed(model, dtype) == expected
 
 
-def test_a_format_that_only_a_framework_reads_counts_by_its_size(tmp_path: Path) -> None:
-    (tmp_path / "pytorch_model.bin").write_bytes(b"x" * 1234)
-    assert needed_bytes(tmp_path, "float32") == 1234
-
-
-def test_a_file_too_large_to_be_mapped_counts_by_its_size(
-    model: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "tf_model.h5", "flax_model.msgpack"])
+def test_a_format_without_a_short_header_counts_by_its_size_and_is_not_opened(
+    tmp_path: Path, name: str
 ) -> None:
-    def refuse(_: object) -> None:
-        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+    (tmp_path / name).write_bytes(b"x" * 1234)
+    assert needed(tmp_path, "float32") == 1234
 
-    monkeypatch.setattr(memory, "_infos", refuse)
-    assert needed_bytes(model, "auto") == (model / "model.safetensors").stat().st_size
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tf_model.h5", "flax_model.msgpack"])
+def test_files_larger_than_what_is_free_are_refused_unopened(tmp_path: Path, name: str) -> None:
+    with (tmp_path / name).open("wb") as file:
+        file.truncate(2**42)
+    with pytest.raises(OutOfMemory, match=f"needs {2**42} bytes") as refused:
+        check_fits(tmp_path, "bfloat16")
+    assert 0 < refused.value.free_bytes < 2**42
 
 
 def test_no_weights_and_damaged_ones_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(CheckpointNotFound):
-        needed_bytes(tmp_path, "auto")
+        check_fits(tmp_path, "auto")
     (tmp_path / "model.safetensors").write_bytes(b"nonsense")
     with pytest.raises(CheckpointUnreadable, match=r"model\.safetensors"):
-        needed_bytes(tmp_path, "auto")
+        check_fits(tmp_path, "auto")
 
 
-@pytest.mark.parametrize(("free", "fits"), [(92 + 64 * MIB, True), (91 + 64 * MIB, False)])
-def test_a_model_needs_its_bytes_and_some_headroom(
-    model: Path, monkeypatch: pytest.MonkeyPatch, free: int, fits: bool
+def test_a_model_that_grows_when_loaded_is_refused_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    halves = {"a": np.zeros(MIB, np.float16)}
+    Safetensors().write(tmp_path / "model.safetensors", halves, {"format": "pt"})
+    monkeypatch.setattr(memory, "free_bytes", lambda: 67 * MIB)
+    assert check_fits(tmp_path, "float16") == 2 * MIB
+    with pytest.raises(OutOfMemory, match=f"needs {4 * MIB} bytes"):
+        check_fits(tmp_path, "float32")
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_model_needs_its_bytes_and_some_headroom(
+    model: Path, monkeypatch: pytest.MonkeyPatch, missing: int
+) -> None:
+    size = (model / "model.safetensors").stat().st_size
+    free = size + 64 * MIB - missing
     monkeypatch.setattr(memory, "free_bytes", lambda: free)
-    if fits:
+    if not missing:
         assert check_fits(model, "auto") == 92
         return
-    with pytest.raises(OutOfMemory, match=f"needs 92 bytes, {free} are free") as refused:
+    with pytest.raises(OutOfMemory, match=f"needs {size} bytes, {free} are free") as refused:
         check_fits(model, "auto")
-    assert (refused.value.needed_bytes, refused.value.free_bytes) == (92, free)
+    assert (refused.value.needed_bytes, refused.value.free_bytes) == (size, free)
 
 
 def cgroup(folder: Path, limit: str, usage: str, stat: str = "") -> tuple[tuple[str, str], ...]:

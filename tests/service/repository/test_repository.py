@@ -7,6 +7,7 @@ import pytest
 
 from service.core.errors import BadRequest, Conflict, ModelNotFound, ModelNotReady
 from service.core.messages import ModelSpec, ModelState
+from service.repository import version as module
 
 Play = Callable[..., None]
 NUM_TOKENS = 5  # of what ``ask`` asks
@@ -167,6 +168,34 @@ def test_a_later_version_that_is_quicker_keeps_the_traffic(play: Play) -> None:
     play(test)
 
 
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_of_two_versions_ready_in_the_same_moment_the_later_has_the_traffic(
+    play: Play, monkeypatch: pytest.MonkeyPatch, order: tuple[int, int]
+) -> None:
+    async def at_once(function: Callable[..., Any], *arguments: Any) -> Any:
+        return function(*arguments)
+
+    async def test(bench: Any) -> None:
+        bench.load()
+        await bench.until(ModelState.READY)
+        bench.supervisor.stalling = True
+        for number, version in enumerate(("2", "3"), 2):
+            bench.load(version)
+            await bench.supervisor.until(
+                lambda n=number: len(bench.supervisor.workers) == n and bench.worker.order
+            )
+        monkeypatch.setattr(module.asyncio, "to_thread", at_once)
+        for number in order:
+            bench.supervisor.workers[number].finish_loading()
+        for version in ("1", "2"):
+            await bench.until(ModelState.UNLOADED, version)
+        assert bench.repository.get("m").spec.version == "3"
+        assert bench.repository.get("m").state is ModelState.READY
+        monkeypatch.undo()
+
+    play(test)
+
+
 def test_a_version_can_be_rolled_back(play: Play) -> None:
     async def test(bench: Any) -> None:
         for version, previous in (("1", None), ("2", "1"), ("1", "2")):
@@ -250,16 +279,20 @@ def test_a_failed_model_is_loaded_again_once_its_fault_is_gone(play: Play) -> No
     play(test)
 
 
-def test_unloading_while_it_loads_ends_the_worker_at_once(play: Play) -> None:
+def test_unloading_while_it_loads_ends_the_worker_at_once(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def test(bench: Any) -> None:
+        monkeypatch.setattr(module, "_STOP_S", 3600)
         bench.supervisor.stalling = True
         bench.load()
         await bench.supervisor.until(
             lambda: bench.supervisor.workers and bench.worker.order is not None
         )
+        bench.worker._held.append(None)  # it reads no message while it loads
         bench.repository.unload("m")
         await bench.until(ModelState.UNLOADED)
-        await bench.supervisor.until(lambda: bench.worker.was_killed or bench.worker._stopping)
+        assert bench.worker.was_killed
 
     play(test, worker={"grace_s": 3600})
 

@@ -1,8 +1,10 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from service.core.errors import BadRequest
+from service.repository import sources as sources_module
 from service.repository.sources import Source, Sources
 
 
@@ -140,3 +142,41 @@ def test_a_folder_wins_over_a_hub_id_and_the_hub_can_be_off(root: Path) -> None:
     assert sources.find("owner/name").folder
     with pytest.raises(BadRequest, match="setting hub is off"):
         sources.find("other/name")
+
+
+def test_a_link_that_leads_to_itself_is_refused_by_name(sources: Sources, root: Path) -> None:
+    (root / "models" / "m" / "loop").symlink_to("pool")
+    (root / "models" / "m" / "pool").symlink_to("loop")
+    with pytest.raises(BadRequest, match=r"'(loop|pool)', which cannot be used: a link that"):
+        sources.find("m")
+    (root / "models" / "round").symlink_to("round")
+    with pytest.raises(BadRequest, match="is not there"):
+        sources.find("round")
+
+
+def test_a_folder_that_cannot_be_listed_is_refused_by_name(
+    sources: Sources, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", refuse)
+        with pytest.raises(BadRequest, match="'m', which cannot be used: Perm") as caught:
+            sources.find("m")
+    assert str(root) not in caught.value.message
+
+
+@pytest.mark.parametrize(("limit", "is_found"), [(4, True), (3, False)])
+def test_a_folder_of_too_many_files_is_refused_with_the_limit(
+    sources: Sources, root: Path, monkeypatch: pytest.MonkeyPatch, limit: int, is_found: bool
+) -> None:
+    monkeypatch.setattr(sources_module, "MAX_ENTRIES", limit)
+    (root / "models" / "m" / "deep").mkdir()
+    for name in ("a", "b"):
+        (root / "models" / "m" / "deep" / name).touch()
+    if is_found:
+        assert sources.find("m").folder
+        return
+    with pytest.raises(BadRequest, match="more than 3 files and folders"):
+        sources.find("m")

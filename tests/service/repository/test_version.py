@@ -1,12 +1,15 @@
 import asyncio
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from service.channel.messages import Load
 from service.core.errors import OutOfMemory, WorkerLost
-from service.core.messages import ModelState
+from service.core.messages import ModelSpec, ModelState
 from service.engine.supervisor import TemplateFailed
 from service.repository import version as module
 
@@ -163,8 +166,9 @@ def test_a_model_that_does_not_fit_is_refused_with_both_numbers_and_no_worker(
         monkeypatch.setattr("service.repository.memory.free_bytes", lambda: 1000)
         bench.load()
         await bench.until(ModelState.FAILED)
+        num_bytes = (bench.folder / "tiny" / "model.safetensors").stat().st_size
         assert bench.repository.get("m").reason == (
-            "the model needs 32768 bytes, 1000 are free on this machine"
+            f"the model needs {num_bytes} bytes, 1000 are free on this machine"
         )
         assert bench.supervisor.workers == []
 
@@ -224,3 +228,51 @@ def test_a_finished_forward_is_measured(play: Play) -> None:
         assert bench.value("worker_resident_memory_bytes", **LABELS) == 1
 
     play(test)
+
+
+def test_a_worker_is_not_told_to_stop_before_its_requests_are_answered(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(bench: Any) -> None:
+        monkeypatch.setattr(module, "_STOP_S", 0)
+        await ready(bench)
+        worker, version = bench.worker, bench.repository.get("m")
+        task = await bench.ask_and_hold()
+        done, _ = await asyncio.wait({version.unload()}, timeout=0.05)
+        assert not done
+        assert not worker._stopping
+        worker.release()
+        await task
+        await bench.until(ModelState.UNLOADED)
+        assert worker._stopping
+
+    play(test)
+
+
+def test_a_worker_is_ordered_what_the_folder_the_spec_and_the_settings_say(play: Play) -> None:
+    async def test(bench: Any) -> None:
+        folder = bench.folder / "sentences"
+        inner, pooling = folder / "0_Transformer", folder / "1_Pooling"
+        shutil.copytree(bench.folder / "tiny", inner)
+        pooling.mkdir()
+        modules = [
+            {"path": each.name, "type": f"sentence_transformers.models.{each.name[2:]}"}
+            for each in (inner, pooling)
+        ]
+        modes = {"pooling_mode_cls_token": True, "pooling_mode_max_tokens": True}
+        (folder / "modules.json").write_text(json.dumps(modules))
+        (pooling / "config.json").write_text(json.dumps(modes))
+        (inner / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 17}))
+        bench.repository.load(ModelSpec("m", "sentences", dtype="bfloat16", device="cpu"))
+        await bench.until(ModelState.READY)
+        assert bench.worker.order == Load(
+            folder=str(inner),
+            dtype="bfloat16",
+            device="cpu",
+            pooling=("cls", "max"),
+            threads=3,
+            max_batch_tokens=77,
+            max_length=17,
+        )
+
+    play(test, worker={"threads": 3}, batching={"max_tokens": 77})

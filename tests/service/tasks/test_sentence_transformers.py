@@ -206,12 +206,39 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
         read_sentence_transformers(model)
 
 
+def test_a_link_that_leads_to_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "3_Link").symlink_to("3_Link")
+    listed = old("Transformer", "Pooling")
+    listed[1]["path"] = "3_Link"
+    with pytest.raises(UnsupportedModule, match="'3_Link' is not inside the model"):
+        read_sentence_transformers(make(tmp_path, listed=listed))
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_module_whose_path_the_system_refuses_has_no_settings(tmp_path: Path, index: int) -> None:
+    listed = old("Transformer", "Pooling")
+    listed[index]["path"] = "x" * 300
+    make(tmp_path, listed=listed)
+    if index:
+        with pytest.raises(UnsupportedModule, match="has no settings"):
+            read_sentence_transformers(tmp_path)
+    else:
+        assert read_sentence_transformers(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("changed", "named"),
     [
         ({"pooling": {"pooling_mode_new_tokens": True}}, "pooling_mode_new_tokens=True"),
         ({"pooling": {"pooling_mode": "median"}}, "pooling_mode .*median"),
-        ({"pooling": {"pooling_mode": ["mean", 3]}}, "pooling_mode"),
+        ({"pooling": {"pooling_mode": ["mean", 3]}}, "1_M/config.json: pooling_mode"),
+        ({"pooling": {"pooling_mode": ["mean", "mean"]}}, "pooling_mode .*accepted, each once"),
+        ({"pooling": {"pooling_mode": ["cls"] * 9999}}, "pooling_mode .*accepted, each once"),
+        ({"pooling": {"pooling_mode": 3}}, "1_M/config.json: pooling_mode 3"),
+        ({"pooling": {"pooling_mode": {"mean": True}}}, "pooling_mode .*mean"),
+        ({"pooling": {"pooling_mode_cls_token": "false"}}, "pooling_mode_cls_token='false'"),
+        ({"pooling": {**NEW_POOLING, "include_prompt": "no"}}, "include_prompt='no'"),
+        ({"transformer": {"do_lower_case": "x"}}, "sentence_bert_config.json: do_lower_case='x'"),
         ({"pooling": {**NEW_POOLING, "include_prompt": False}}, "include_prompt=false"),
         ({"pooling": {}}, "no settings"),
         ({"transformer": {"max_seq_length": 0}}, "max_seq_length=0"),
@@ -224,6 +251,7 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
         ({"prompts": {"prompts": ["x"]}}, "prompts must map"),
         ({"prompts": {"prompts": {"a": 1}}}, "prompts must map"),
         ({"prompts": {"default_prompt_name": "x"}}, "default_prompt_name='x'"),
+        ({"prompts": {"default_prompt_name": ["x"]}}, "default_prompt_name=.'x'"),
     ],
 )
 def test_a_setting_that_is_not_honoured_is_named(

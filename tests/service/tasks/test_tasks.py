@@ -253,3 +253,16 @@ class TestContext:
         (tmp_path / "config.json").write_text("[1]")
         with pytest.raises(ConfigUnreadable, match=r"config\.json"):
             TaskContext.from_folder(tmp_path, facts)
+
+
+def test_fill_mask_works_with_nothing_but_a_list_of_tokens(
+    tiny_bert: Path, tmp_path: Path, facts: ModelFacts
+) -> None:
+    for name in ("vocab.txt", "config.json"):
+        (tmp_path / name).write_bytes((tiny_bert / name).read_bytes())
+    task = TASKS["fill-mask"](TaskContext.from_folder(tmp_path, facts))
+    work = task.prepare(TextInputs([TEXT]), {"top_k": 1})
+    logits = np.zeros((6, 256), np.float32)
+    logits[2, 10] = 5
+    assert list(work[0].input_ids).index(4) == 2
+    assert task.finish([{"logits": logits}], work, {"top_k": 1})[0][0]["token"] == 10

@@ -1,3 +1,4 @@
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,18 @@ class TestVocabTxt:
         with pytest.raises(UnsupportedTokenizer, match="special token '<s>' is missing"):
             read_tokenizer(vocab_folder)
 
+    def test_the_five_special_tokens_are_known_without_any_settings(
+        self, vocab_folder: Path
+    ) -> None:
+        assert read_tokenizer(vocab_folder).special_ids == {
+            "pad_token": 0, "unk_token": 1, "cls_token": 2, "sep_token": 3, "mask_token": 4
+        }  # fmt: skip
+
+    def test_special_tokens_that_the_list_lacks_are_not_known(self, vocab_folder: Path) -> None:
+        text = (vocab_folder / "vocab.txt").read_text()
+        (vocab_folder / "vocab.txt").write_text(text.replace("[MASK]", "[LOST]"))
+        assert "mask_token" not in read_tokenizer(vocab_folder).special_ids
+
     def test_windows_line_ends_are_no_part_of_tokens(self, vocab_folder: Path) -> None:
         wanted = ids(vocab_folder, "the cat")
         text = (vocab_folder / "vocab.txt").read_bytes()
@@ -207,3 +220,141 @@ class TestSettingsOverTokenizerJson:
 def test_absurd_limits_count_as_none(vocab_folder: Path, limit: object, wanted: int | None) -> None:
     configure(vocab_folder, model_max_length=limit)
     assert read_tokenizer(vocab_folder).model_max_length == wanted
+
+
+def replace(pattern: str, content: str, kind: str = "String") -> dict[str, Any]:
+    return {"type": "Replace", "pattern": {kind: pattern}, "content": content}
+
+
+def charsmap(longest: int) -> dict[str, Any]:
+    """A map of SentencePiece: a trie of four bytes, and a text."""
+    content = b"\4\0\0\0" + b"trie" + b"x\0" + "é".encode() * longest + b"\0y"
+    return {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(content).decode()}
+
+
+def nested(*steps: Any) -> dict[str, Any]:
+    return {"type": "Sequence", "normalizers": list(steps)}
+
+
+DOUBLE = replace("a", "aa")
+BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+SPLIT = {"type": "WhitespaceSplit"}
+
+
+def rewrite(folder: Path, part: str, content: object) -> None:
+    path = folder / "tokenizer.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), part: content}))
+
+
+@pytest.mark.parametrize(
+    ("part", "content", "named"),
+    [
+        ("normalizer", nested(*[DOUBLE] * 45), "45 steps of one kind; accepted: up to 16"),
+        ("normalizer", nested(*[nested(DOUBLE)] * 45), "45 steps of one kind"),
+        ("normalizer", nested(*[{"type": "NFC"}] * 17), "17 steps of one kind"),
+        ("normalizer", nested(*[DOUBLE] * 5), "5 steps that lengthen a text; accepted: up to 4"),
+        ("normalizer", nested(nested(DOUBLE, DOUBLE), DOUBLE, nested(DOUBLE, DOUBLE)), "5 steps"),
+        ("normalizer", nested(*[replace(".", "xx", "Regex")] * 5), "5 steps that lengthen"),
+        ("normalizer", nested(*[replace("", "x", "Regex")] * 5), "5 steps that lengthen"),
+        ("normalizer", nested(replace("a", "a" * 17), replace("a", "a" * 16)), "272 times the"),
+        ("normalizer", nested(charsmap(18), charsmap(18)), "324 times the length of a text"),
+        ("normalizer", charsmap(257), "257 times the length of a text; accepted: up to 256"),
+        ("normalizer", {"type": "Precompiled", "precompiled_charsmap": "?"}, "Only base64|Incorr"),
+        ("normalizer", replace("a" * 60, "a" * 65), "65 characters put in by one step"),
+        ("normalizer", {"type": "Prepend", "prepend": "x" * 65}, "65 characters put in"),
+        ("normalizer", {"normalizers": [{"pattern": {"String": "a"}, "content": "aa"}] * 5}, "5 s"),
+        ("pre_tokenizer", {"type": "Sequence", "pretokenizers": [SPLIT] * 17}, "17 steps"),
+        ("pre_tokenizer", {"type": "Sequence", "pretokenizers": [BYTES] * 5}, "5 steps that"),
+        ("decoder", {"type": "Sequence", "decoders": [DOUBLE] * 45}, "45 steps of one kind"),
+    ],
+)
+def test_steps_that_make_a_long_text_of_a_short_one_are_refused_before_they_are_built(
+    json_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    part: str,
+    content: dict[str, Any],
+    named: str,
+) -> None:
+    rewrite(json_folder, part, content)
+    monkeypatch.setattr(tokenizer_files, "tokenizers", None)
+    with pytest.raises(UnsupportedTokenizer, match=f"tokenizer.json: not readable .{named}"):
+        read_tokenizer(json_folder)
+
+
+@pytest.mark.parametrize(
+    "normalizer",
+    [
+        None,
+        nested(*[DOUBLE] * 4),
+        nested(*[replace("aa", "a")] * 16),
+        nested(*[replace(" {2,}", " ", "Regex")] * 4),
+        nested({"type": "Prepend", "prepend": "x" * 64}, replace(" ", "y" * 64)),
+        nested(nested({"type": "NFC"}), replace(" {2,}", " ", "Regex"), {"type": "Lowercase"}),
+    ],
+)
+def test_steps_within_the_limits_are_built(json_folder: Path, normalizer: object) -> None:
+    rewrite(json_folder, "normalizer", normalizer)
+    assert len(ids(json_folder, "cat")) >= 3
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_of_a_part_that_is_there_twice_the_one_that_is_used_is_checked(
+    json_folder: Path, first: bool
+) -> None:
+    path = json_folder / "tokenizer.json"
+    rest = {k: v for k, v in json.loads(path.read_text()).items() if k != "normalizer"}
+    parts = [nested(*[DOUBLE] * 5), {"type": "NFC"}]
+    parts = parts if first else parts[::-1]
+    twice = ", ".join(f'"normal\\u0069zer": {json.dumps(part)}' for part in parts)
+    path.write_text(f"{{{twice}, {json.dumps(rest)[1:]}")
+    if first:
+        assert "NFC" in str(read_tokenizer(json_folder).tokenizer.normalizer)
+        return
+    with pytest.raises(UnsupportedTokenizer, match="5 steps that lengthen"):
+        read_tokenizer(json_folder)
+
+
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "special_tokens_map.json"])
+@pytest.mark.parametrize(
+    ("settings", "accepted"),
+    [
+        ({"do_lower_case": "yes"}, "true or false"),
+        ({"strip_accents": 1}, "true or false"),
+        ({"tokenize_chinese_chars": []}, "true or false"),
+        ({"do_basic_tokenize": "x"}, "true or false"),
+        ({"split_special_tokens": "x"}, "true or false"),
+        ({"add_bos_token": 1}, "true or false"),
+        ({"mask_token": 5}, "a token"),
+        ({"cls_token": {"content": 5}}, "a token"),
+        ({"additional_special_tokens": 5}, "a list of tokens"),
+        ({"additional_special_tokens": [5]}, "a list of tokens"),
+        ({"tokenizer_class": ["BertTokenizer"]}, "a name"),
+    ],
+)
+@pytest.mark.parametrize("folder", ["vocab_folder", "json_folder"])
+def test_a_setting_of_a_wrong_type_is_refused_by_file_and_key(
+    request: pytest.FixtureRequest, folder: str, file: str, settings: dict[str, Any], accepted: str
+) -> None:
+    path: Path = request.getfixturevalue(folder)
+    (path / file).write_text(json.dumps(settings))
+    with pytest.raises(
+        UnsupportedTokenizer, match=f"{file}: {next(iter(settings))} is .*{accepted}"
+    ):
+        read_tokenizer(path)
+
+
+def test_a_model_type_of_a_wrong_type_is_refused_by_file_and_key(vocab_folder: Path) -> None:
+    (vocab_folder / "config.json").write_text('{"model_type": ["bert"]}')
+    with pytest.raises(UnsupportedTokenizer, match=r"config\.json: model_type is \['bert'\]"):
+        read_tokenizer(vocab_folder)
+
+
+@pytest.mark.parametrize("folder", ["vocab_folder", "json_folder"])
+def test_settings_that_are_null_count_as_absent(
+    request: pytest.FixtureRequest, folder: str
+) -> None:
+    path: Path = request.getfixturevalue(folder)
+    wanted = ids(path, "The Cat")
+    configure(path, tokenizer_class=None, do_lower_case=None, tokenize_chinese_chars=None,
+              do_basic_tokenize=None, strip_accents=None, cls_token=None)  # fmt: skip
+    assert ids(path, "The Cat") == wanted
