@@ -117,9 +117,6 @@ class Repository:
         """Once a version is ready it gets the traffic, and those that came before it drain."""
         if not await new.wait_until_ready():
             return
-        if new in entry.before(entry.current):  # a later one was quicker
-            new.unload()
-            return
         entry.current = new
         for old in entry.before(new):
             if not old.is_settled:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from service.app import create_service
 from service.core.settings import Settings, WorkerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -21,6 +22,12 @@ ENTRYPOINT = ROOT / "deploy/entrypoint"
 def mounts() -> list[str]:
     volumes = [v for service in COMPOSE["services"].values() for v in service.get("volumes", ())]
     return [volume.split(":")[0] for volume in volumes if volume.startswith("./")]
+
+
+def targets(service: str) -> dict[str, str]:
+    """What is mounted into a service from the tree, by where it is there."""
+    volumes = [volume.split(":") for volume in COMPOSE["services"][service]["volumes"]]
+    return {target: source for source, target, *_ in volumes if source.startswith("./")}
 
 
 def dockerfile_variables() -> dict[str, str]:
@@ -58,6 +65,45 @@ def test_the_image_sets_what_the_settings_read(monkeypatch: pytest.MonkeyPatch) 
     settings = Settings()
     assert (settings.host, settings.port) == ("0.0.0.0", 8000)
     assert settings.model_folders == (Path("/models"),)
+
+
+def test_the_image_runs_as_a_user_that_is_not_root() -> None:
+    last_stage = re.split(r"(?m)^FROM ", (ROOT / "Dockerfile").read_text())[-1]
+    users = re.findall(r"(?m)^USER (\S+)$", last_stage)
+    assert users
+    assert int(users[-1].split(":")[0]) > 0
+    assert "user" not in COMPOSE["services"]["model-base"]
+
+
+def test_the_image_asks_a_route_of_the_service_for_its_health() -> None:
+    (path,) = re.findall(r"urlopen\(.*?\+ '(/[^']*)'", (ROOT / "Dockerfile").read_text())
+    assert "get" in create_service(Settings()).app.openapi()["paths"][path]
+
+
+def test_prometheus_is_given_its_files_where_it_looks_for_them() -> None:
+    (path,) = re.findall(
+        r"--config\.file=(\S+)", COMPOSE["services"]["prometheus"]["entrypoint"][-1]
+    )
+    mounted = targets("prometheus")
+    assert mounted[path] == "./deploy/prometheus/prometheus.yml"
+    config = yaml.safe_load((ROOT / mounted[path]).read_text())
+    (rules,) = config["rule_files"]
+    assert mounted[str(Path(path).parent / rules)] == "./deploy/prometheus/rules.yml"
+
+
+def test_grafana_is_given_what_is_provisioned_where_it_looks_for_it() -> None:
+    assert targets("grafana")["/etc/grafana/provisioning"] == "./deploy/grafana/provisioning"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["prometheus/rules.yml", "prometheus/rules_test.yml", "grafana/dashboards/model-base.json"],
+)
+def test_the_job_asked_for_is_the_one_that_is_scraped(path: str) -> None:
+    config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    text = (ROOT / "deploy" / path).read_text()
+    asked = set(re.findall(r'job=\\?"([^"\\]+)', text))
+    assert asked == {job["job_name"] for job in config["scrape_configs"]}
 
 
 def test_prometheus_reads_the_key_from_where_compose_puts_it() -> None:

@@ -110,8 +110,10 @@ class Bench:
 
 def play(test: Callable[[Bench], Coroutine[Any, Any, None]], **limits: Any) -> None:
     async def run() -> None:
+        bench = Bench(LimitSettings(**limits))
         async with asyncio.timeout(10):
-            await test(Bench(LimitSettings(**limits)))
+            await test(bench)
+        assert not bench.dataplane._deadlines
 
     asyncio.run(run())
 

@@ -117,6 +117,24 @@ def test_a_packed_forward_can_be_trained(small: Small) -> None:
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("way", ["padded", "packed", "weights"])
+def test_attention_weights_are_dropped_in_training_only(way: str, small: Small) -> None:
+    model = BertModel(small(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.5))
+    sequences = texts([9, 9])
+
+    def forward() -> Tensor:
+        if way == "packed":
+            inputs: dict[str, Any] = {"input_ids": torch.cat(sequences)}
+            return model(**inputs, layout=PackedLayout([9, 9])).last_hidden_state
+        return model(**padded(sequences), output_attentions=way == "weights").last_hidden_state
+
+    with torch.no_grad():
+        model.train()
+        assert not torch.allclose(forward(), forward(), atol=1e-3)
+        model.eval()
+        torch.testing.assert_close(forward(), forward())
+
+
 # ---- paged: the interface has room for it
 
 BLOCK = 16

@@ -1,6 +1,7 @@
 """from_pretrained and load_sharded_checkpoint."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from model_base import (
     BertModel,
     load_sharded_checkpoint,
 )
-from model_base.checkpoints.sharding import Index, write_index
+from model_base.checkpoints.safetensors import Safetensors
+from model_base.checkpoints.sharding import Index, ShardedCheckpoint, write_index
 from model_base.errors import (
     CheckpointMismatch,
     CheckpointNotFound,
@@ -405,3 +407,73 @@ def test_progress_counts_the_bytes_to_the_end(folder: Path) -> None:
     BertForMaskedLM.from_pretrained(folder, _progress=lambda *step: steps.append(step))
     assert steps == sorted(steps)
     assert steps[-1][0] == steps[-1][1] > 0
+
+
+@pytest.mark.parametrize("safe", [True, False])
+def test_shards_are_loaded_although_a_whole_file_lies_beside_them(
+    safe: bool, small: Small, tmp_path: Path
+) -> None:
+    model, other = BertModel(small()), BertModel(small())
+    model.save_pretrained(tmp_path / "whole", safe_serialization=safe)
+    (whole,) = (tmp_path / "whole").glob("*model*")
+    other.save_pretrained(tmp_path, max_shard_size="10KB", safe_serialization=safe)
+    whole.rename(tmp_path / whole.name)
+    load_sharded_checkpoint(model, tmp_path)
+    assert same(model, other)
+
+
+@pytest.mark.parametrize("load", [load_sharded_checkpoint, None])
+def test_no_shard_stays_open(
+    load: Any, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[ShardedCheckpoint] = []
+    init = ShardedCheckpoint.__init__
+
+    def note(self: ShardedCheckpoint, *arguments: Any) -> None:
+        seen.append(self)
+        init(self, *arguments)
+
+    BertModel(small()).save_pretrained(tmp_path, max_shard_size="10KB")
+    monkeypatch.setattr(ShardedCheckpoint, "__init__", note)
+    if load is None:
+        BertModel.from_pretrained(tmp_path)
+    else:
+        load(BertModel(small()), tmp_path)
+    assert [checkpoint._open for checkpoint in seen] == [None]
+
+
+def test_each_shard_is_read_in_one_go(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = BertModel(small())
+    model.save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    weight_map = {}
+    for number, name in enumerate(model.state_dict()):  # neighbours lie in different shards
+        weight_map[name] = f"model-0000{number % 3 + 1}-of-00003.safetensors"
+    for file in set(weight_map.values()):
+        part = {n: t for n, t in model.state_dict().items() if weight_map[n] == file}
+        save_file(part, tmp_path / file, {"format": "pt"})
+    write_index(tmp_path / "model.safetensors.index.json", Index(weight_map, {}))
+    opened: list[str] = []
+    open_ = Safetensors.open
+
+    def note(self: Safetensors, path: Path) -> Any:
+        opened.append(path.name)
+        return open_(self, path)
+
+    monkeypatch.setattr(Safetensors, "open", note)
+    assert same(model, BertModel.from_pretrained(tmp_path))
+    assert max(Counter(opened).values()) == 2  # for the header, and for the data
+
+
+def test_parameters_that_the_class_freezes_are_loaded_frozen(small: Small, tmp_path: Path) -> None:
+    class Frozen(BertModel):
+        def __init__(self, config: BertConfig) -> None:
+            super().__init__(config)
+            self.embeddings.requires_grad_(False)
+
+    BertModel(small()).save_pretrained(tmp_path)
+    loaded = Frozen.from_pretrained(tmp_path)
+    assert not any(p.requires_grad for p in loaded.embeddings.parameters())
+    assert all(p.requires_grad for p in loaded.encoder.parameters())

@@ -1,5 +1,6 @@
 """PruningMixin: heads taken out, by their original number."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,6 +45,18 @@ def test_pruned_heads_are_saved_and_pruned_again_on_loading(small: Small, tmp_pa
     assert loaded.config.pruned_heads == {1: [2]}
     assert loaded.bert.encoder.layer[1].attention.pruned_heads == {2}
     torch.testing.assert_close(hidden(loaded.bert), hidden(model.bert))
+
+
+def test_heads_pruned_in_two_calls_are_all_saved(small: Small, tmp_path: Path) -> None:
+    model = BertModel(small())
+    model.prune_heads({0: [3], 1: [0]})
+    model.prune_heads({0: [1]})
+    model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["pruned_heads"] == {"0": [1, 3], "1": [0]}
+    loaded = BertModel.from_pretrained(tmp_path)
+    assert loaded.encoder.layer[0].attention.pruned_heads == {1, 3}
+    torch.testing.assert_close(hidden(loaded), hidden(model))
 
 
 @pytest.mark.parametrize("heads", [{0: [4]}, {0: [-1]}, {2: [0]}, {-1: [0]}])

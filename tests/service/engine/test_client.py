@@ -58,6 +58,8 @@ def run(make_supervisor: Callable[[], Any]) -> Callable[..., None]:
                 await test(bench)
             await bench.client.stop(0)
             await bench.supervisor.close()
+            assert not bench.client._pending
+            assert not bench.client._stats
 
         asyncio.run(play())
 
@@ -255,3 +257,14 @@ def test_stopping_while_it_loads_ends_the_worker(run: Callable[..., None]) -> No
         assert not bench.lost.is_set()
 
     run(test, load=False)
+
+
+def test_stats_that_a_lost_worker_owes_fail_at_once(run: Callable[..., None]) -> None:
+    async def test(bench: Bench) -> None:
+        asked = asyncio.create_task(bench.client.stats(1, 8))
+        await asyncio.sleep(0)  # it is sent, and the worker dies before it reads it
+        bench.worker.die(-9)
+        with pytest.raises(WorkerLost):
+            await asked
+
+    run(test)

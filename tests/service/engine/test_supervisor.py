@@ -14,6 +14,7 @@ from service.core.work import SequenceWork, Want
 from service.engine import supervisor as module
 from service.engine.client import LoadError, WorkerClient, WorkerEnded
 from service.engine.supervisor import Supervisor, TemplateFailed
+from service.engine.template_process import start_template
 
 pytestmark = pytest.mark.usefixtures("quick_framework", "tidy_loop", "nothing_is_left")
 
@@ -137,6 +138,35 @@ def test_a_template_killed_between_two_forks_is_noticed_by_the_second() -> None:
         assert await pid_of(client) > 0
 
     play(test)
+
+
+def test_a_template_that_dies_is_no_zombie() -> None:
+    async def test(supervisor: Supervisor) -> None:
+        await supervisor.prepare("torch")
+        template().kill()
+        async with asyncio.timeout(10):
+            while psutil.Process().children():
+                await asyncio.sleep(0.01)
+
+    play(test)
+
+
+def test_a_template_that_runs_already_is_used() -> None:
+    async def run() -> None:
+        started = start_template("torch")
+        supervisor = Supervisor([started])
+        await load(supervisor)
+        assert template().pid == started.process.pid
+        await supervisor.close()
+
+    asyncio.run(run())
+
+
+def test_closing_ends_a_template_that_was_never_used() -> None:
+    started = start_template("torch")
+    asyncio.run(Supervisor([started]).close())
+    assert started.process.returncode is not None
+    assert started.control.fileno() == -1
 
 
 def test_a_framework_that_cannot_be_imported_is_refused_and_leaves_nothing() -> None:

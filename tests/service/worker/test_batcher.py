@@ -124,3 +124,31 @@ def test_sequences_of_which_something_else_is_wanted_wait_for_a_batch_of_their_o
     batcher.add(3, 0.0, [SequenceWork(ids, Want.LOGITS)])
     batches = [batcher.next_batch() for _ in range(3)]
     assert [[ticket.request_id for ticket in batch] for batch in batches] == [[1], [2, 3], []]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "idle_lanes", "count"),
+    [([10] * 4, 1, 4), ([10] * 4, 2, 2), ([10] * 6, 3, 2), ([1] * 3, 2, 2), ([90] * 4, 3, 1)],
+)
+def test_what_waits_is_shared_out_among_the_idle_lanes(
+    lengths: list[int], idle_lanes: int, count: int
+) -> None:
+    batcher = Batcher(100)
+    batcher.add(1, 0.0, [text(length) for length in lengths])
+    assert len(batcher.next_batch(idle_lanes)) == count
+
+
+def test_what_was_cancelled_is_not_shared_out() -> None:
+    batcher = Batcher(100)
+    for request in (1, 2):
+        batcher.add(request, 0.0, [text(10)] * 4)
+    batcher.cancel(1)
+    assert len(batcher.next_batch(2)) == 2
+
+
+def test_what_was_taken_is_not_shared_out() -> None:
+    batcher = Batcher(40)
+    batcher.add(1, 0.0, [text(10)] * 8)
+    assert [len(batcher.next_batch(lanes)) for lanes in (1, 2, 2, 1)] == [4, 2, 1, 1]
+    batcher.add(2, 0.0, [text(10)] * 2)
+    assert len(batcher.next_batch(2)) == 1

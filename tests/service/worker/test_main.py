@@ -1,16 +1,22 @@
+import contextlib
 import socket
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from model_base.errors import CheckpointMismatch
 from service.channel import messages as msg
-from service.channel.frames import BlockingChannel
+from service.channel.frames import BlockingChannel, ChannelClosed
 from service.core.messages import ModelFacts, ModelStats
 from service.core.work import SequenceWork, TensorWork, Want, WorkItem, WorkResult
-from service.worker.main import Worker
+from service.worker import main as module
+from service.worker.main import Worker, run_worker
 from service.worker.runners.base import InputRejected
 
 
@@ -222,3 +228,100 @@ def test_stats_beyond_the_model_are_the_inputs_fault(bench: Bench) -> None:
     bench.say(msg.AskStats(4, 1, 65))
     failed = bench.next(msg.Failed)
     assert (failed.id, failed.is_input) == (4, True)
+
+
+def test_a_forward_is_timed_from_its_start_and_its_wait_from_admission(bench: Bench) -> None:
+    started = time.monotonic()
+    bench.start(FakeRunner())
+    work = [SequenceWork(np.zeros(3, np.int32), Want.EMBEDDING)] * 2
+    bench.say(*msg.pack_work(1, started - 100, work))
+    done = bench.next(msg.BatchDone)
+    passed = time.monotonic() - started
+    assert 0 <= done.forward_s <= passed
+    assert all(100 <= waited <= 100 + passed for waited in done.waited_s)
+
+
+class Recorded(FakeRunner):
+    """Notes each call; ``load_fails`` and ``warm_up_fails`` raise."""
+
+    load_fails: Exception | None = None
+    warm_up_fails: Exception | None = None
+    calls: list[Any]
+
+    @classmethod
+    def load(cls, order: msg.Load, progress: Callable[[int, int], None]) -> "Recorded":
+        cls.calls.append(order)
+        if cls.load_fails:
+            raise cls.load_fails
+        for done in range(5):
+            progress(done, 4)
+        return cls()
+
+    def warm_up(self) -> None:
+        self.calls.append("warm_up")
+        if self.warm_up_fails:
+            raise self.warm_up_fails
+
+    @property
+    def facts(self) -> ModelFacts:  # type: ignore[override]
+        self.calls.append("facts")
+        return FakeRunner.facts
+
+
+ORDER = msg.Load("/models/m", "auto", "cpu", (), 1, 64)
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> type[Recorded]:
+    """The runner of a framework called ``fake``; no progress is told but the last."""
+    kind = type("Recorded", (Recorded,), {"calls": []})
+    name = "service.worker.runners.fake"
+    monkeypatch.setitem(sys.modules, name, SimpleNamespace(RUNNER=kind))  # type: ignore[misc]
+    monkeypatch.setattr(module, "_PROGRESS_EVERY_S", float("inf"))
+    return kind
+
+
+def said() -> list[Any]:
+    """All that a worker says that is told to load and then to stop."""
+    ours, theirs = socket.socketpair()
+    with ours:
+        channel: BlockingChannel[Any] = BlockingChannel(ours, msg.FromWorker)  # type: ignore[arg-type]
+        channel.send(ORDER)
+        channel.send(msg.Stop())
+        with theirs:
+            run_worker("fake", theirs)
+        heard = []
+        with contextlib.suppress(ChannelClosed):
+            while frame := channel.receive(wait=True):
+                heard.append(frame[0])
+    return heard
+
+
+def test_a_worker_tells_the_end_of_loading_then_warms_up_and_is_ready(
+    recorded: type[Recorded],
+) -> None:
+    assert said() == [msg.Progress(4, 4), msg.Warming(), msg.Ready(FakeRunner.facts)]
+    assert recorded.calls == [ORDER, "warm_up", "facts"]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (KeyError("x"), "KeyError: 'x'"),
+        (CheckpointMismatch("no weights"), "no weights"),
+        (RuntimeError("one\ntwo"), "RuntimeError: one two"),
+        (ValueError("x" * 1000), "ValueError: " + "x" * 500),
+        (ValueError(), "ValueError: "),
+    ],
+    ids=["unexpected", "ours", "lines", "long", "empty"],
+)
+def test_a_load_that_fails_is_told_in_one_line_and_ends_the_worker(
+    recorded: type[Recorded], error: Exception, reason: str
+) -> None:
+    recorded.load_fails = error
+    assert said() == [msg.LoadFailed(reason)]
+
+
+def test_a_warm_up_that_fails_is_a_load_that_fails(recorded: type[Recorded]) -> None:
+    recorded.warm_up_fails = RuntimeError("no kernel")
+    assert said()[1:] == [msg.Warming(), msg.LoadFailed("RuntimeError: no kernel")]

@@ -1,3 +1,6 @@
+from itertools import accumulate, chain, cycle
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -54,3 +57,14 @@ def test_a_float64_model_is_left_alone(pays):
     model = Tied().double()
     speed_up_linears(model, 128)
     assert type(model.wide) is nn.Linear
+
+
+@pytest.mark.parametrize(("plain_s", "packed_s", "gain"), [(3, 2, 1.5), (2, 4, 0.5)])
+def test_the_gain_is_how_many_times_faster_the_best_of_several_trials_is(
+    monkeypatch, plain_s, packed_s, gain
+):
+    trials = chain((0, plain_s, 0, 90), (0, 90, 0, packed_s), cycle((0, 90)))
+    steps = accumulate(trials)
+    clock = SimpleNamespace(perf_counter=lambda: float(next(steps)))
+    monkeypatch.setattr(linear, "time", clock)
+    assert linear._gain(nn.Linear(64, 128), 8) == gain
