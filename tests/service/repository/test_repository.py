@@ -209,6 +209,26 @@ def test_a_version_can_be_rolled_back(play: Play) -> None:
     play(test)
 
 
+def test_the_first_version_ready_serves_while_another_is_loaded_again(play: Play) -> None:
+    async def test(bench: Any) -> None:
+        bench.load("1")
+        await bench.until(ModelState.READY, "1")
+        bench.repository.unload("m")
+        await bench.until(ModelState.UNLOADED, "1")
+        bench.supervisor.stalling = True
+        bench.load("2")
+        bench.load("1")
+        await bench.supervisor.until(
+            lambda: len(bench.supervisor.workers) == 3
+            and all(worker.order for worker in bench.supervisor.workers)
+        )
+        bench.supervisor.workers[1].finish_loading()
+        await bench.until(ModelState.READY, "2")
+        assert (await bench.ask()).version == "2"
+
+    play(test)
+
+
 def test_unloading_answers_what_is_in_flight_and_refuses_what_comes(play: Play) -> None:
     async def test(bench: Any) -> None:
         bench.load()
