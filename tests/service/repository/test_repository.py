@@ -219,8 +219,10 @@ def test_the_first_version_ready_serves_while_another_is_loaded_again(play: Play
         bench.load("2")
         bench.load("1")
         await bench.supervisor.until(
-            lambda: len(bench.supervisor.workers) == 3
-            and all(worker.order for worker in bench.supervisor.workers)
+            lambda: (
+                len(bench.supervisor.workers) == 3
+                and all(worker.order for worker in bench.supervisor.workers)
+            )
         )
         bench.supervisor.workers[1].finish_loading()
         await bench.until(ModelState.READY, "2")
