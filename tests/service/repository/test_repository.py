@@ -216,15 +216,11 @@ def test_the_first_version_ready_serves_while_another_is_loaded_again(play: Play
         bench.repository.unload("m")
         await bench.until(ModelState.UNLOADED, "1")
         bench.supervisor.stalling = True
-        bench.load("2")
-        bench.load("1")
-        await bench.supervisor.until(
-            lambda: (
-                len(bench.supervisor.workers) == 3
-                and all(worker.order for worker in bench.supervisor.workers)
-            )
-        )
-        bench.supervisor.workers[1].finish_loading()
+        workers = bench.supervisor.workers
+        for count, version in ((2, "2"), (3, "1")):
+            bench.load(version)
+            await bench.supervisor.until(lambda: len(workers) == count and workers[-1].order)  # noqa: B023  (awaited at once)
+        workers[1].finish_loading()
         await bench.until(ModelState.READY, "2")
         assert (await bench.ask()).version == "2"
 
