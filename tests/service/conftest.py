@@ -1,12 +1,15 @@
 """A worker that is no process: the far end of a channel, answering as it is told to."""
 
 import asyncio
+import contextlib
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+import uvicorn
 
 from service.channel import messages as msg
 from service.channel.frames import AsyncChannel
@@ -178,3 +181,31 @@ def tidy_loop(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Fails a test after which the event loop had to complain."""
     yield
     assert not [r.getMessage() for r in caplog.get_records("call") if r.name == "asyncio"]
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Any], tuple[str, int]]]:
+    """Run an application in a real server on a free loopback port; gives the address."""
+    with contextlib.ExitStack() as stack:
+        yield lambda app: stack.enter_context(_running(app))
+
+
+@contextlib.contextmanager
+def _running(app: Any) -> Iterator[tuple[str, int]]:
+    started = threading.Event()
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: Any = None) -> None:
+            await super().startup(sockets)
+            started.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            assert started.wait(30)
+            yield listener.getsockname()
+        finally:
+            server.should_exit = True
+            thread.join()

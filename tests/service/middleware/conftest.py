@@ -1,12 +1,8 @@
 """One ASGI exchange by hand, and a real server."""
 
 import asyncio
-import contextlib
-import socket
-import threading
 
 import pytest
-import uvicorn
 from starlette.responses import JSONResponse
 
 
@@ -79,31 +75,3 @@ def exchange():
     make.body = body
     make.Exchange = Exchange
     return make
-
-
-@pytest.fixture
-def serve():
-    """Run an application in a real server on a free loopback port; gives the address."""
-    with contextlib.ExitStack() as stack:
-        yield lambda app: stack.enter_context(_running(app))
-
-
-@contextlib.contextmanager
-def _running(app):
-    started = threading.Event()
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets=None):
-            await super().startup(sockets)
-            started.set()
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            assert started.wait(30)
-            yield listener.getsockname()
-        finally:
-            server.should_exit = True
-            thread.join()

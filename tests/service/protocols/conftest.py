@@ -1,14 +1,10 @@
 """A data plane of known answers, and the protocols on top of it."""
 
 import asyncio
-import contextlib
-import socket
-import threading
 
 import httpx
 import numpy as np
 import pytest
-import uvicorn
 from fastapi import FastAPI
 
 from service import protocols
@@ -136,28 +132,6 @@ def call(app):
 
 
 @pytest.fixture
-def serve():
-    """Run an application in a real server on a free loopback port; gives its address."""
-    with contextlib.ExitStack() as stack:
-        yield lambda app: stack.enter_context(_running(app))
-
-
-@contextlib.contextmanager
-def _running(app):
-    started = threading.Event()
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets=None):
-            await super().startup(sockets)
-            started.set()
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            assert started.wait(30)
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
+def serve(serve):
+    """Run an application in a real server on a free loopback port; gives its URL."""
+    return lambda app: "http://{}:{}".format(*serve(app))
