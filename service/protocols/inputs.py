@@ -111,3 +111,15 @@ def _check_token_ids(token_ids: Sequence[Any], field: str, limits: LimitSettings
                 f"{field}.{index}",
                 f"expected a token id, an integer from 0 to {_MAX_TOKEN_ID}; got {seen}",
             )
+
+
+def refuse_dimensions(dimensions: object) -> None:
+    """Refuse a request for vectors of another size than the model's.
+
+    Raises:
+        BadField: ``dimensions`` is set.
+    """
+    if dimensions is not None:
+        raise BadField(
+            "dimensions", "not supported: a model's vectors have one size and are not truncated"
+        )

@@ -8,7 +8,7 @@ from service.core.errors import ErrorKind, ModelNotFound, ServiceError
 from service.core.messages import Array, InferRequest, InferResponse, ModelInfo
 from service.core.settings import LimitSettings
 from service.protocols.base import BadField, to_seconds
-from service.protocols.inputs import to_inputs
+from service.protocols.inputs import refuse_dimensions, to_inputs
 from service.protocols.openai.schemas import EmbeddingsBody
 from service.protocols.outputs import vectors
 
@@ -38,10 +38,7 @@ def to_request(body: EmbeddingsBody, timeout_ms: int | None, limits: LimitSettin
         EmptyInput: an input is empty.
         TooLarge: more inputs or token ids than ``limits`` allow.
     """
-    if body.dimensions is not None:
-        raise BadField(
-            "dimensions", "not supported: a model's vectors have one size and are not truncated"
-        )
+    refuse_dimensions(body.dimensions)
     return InferRequest(
         model=body.model,
         inputs=to_inputs(body.input, "input", limits),

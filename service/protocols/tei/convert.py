@@ -7,8 +7,8 @@ import service
 from service.core.errors import ErrorKind, ModelNotReady, ServiceError
 from service.core.messages import InferRequest, ModelFacts, ModelInfo
 from service.core.settings import LimitSettings, Settings
-from service.protocols.base import BadField, to_seconds
-from service.protocols.inputs import EmptyInput, to_inputs
+from service.protocols.base import to_seconds
+from service.protocols.inputs import EmptyInput, refuse_dimensions, to_inputs
 from service.protocols.status import STATUS
 from service.protocols.tei.schemas import EmbedBody
 
@@ -37,10 +37,7 @@ def to_request(
         EmptyInput: an input is empty.
         TooLarge: more inputs or token ids than ``limits`` allow.
     """
-    if body.dimensions is not None:
-        raise BadField(
-            "dimensions", "not supported: a model's vectors have one size and are not truncated"
-        )
+    refuse_dimensions(body.dimensions)
     parameters: dict[str, Any] = {"truncate": bool(body.truncate), "normalize": body.normalize}
     for name in ("truncation_direction", "prompt_name"):
         if name in body.model_fields_set:
