@@ -144,11 +144,12 @@ class PaddedLayout(Layout):
 
 
 class PackedLayout(Layout):
-    """``[T]``: sequences laid end to end, no padding. For inference.
+    """``[T]``: sequences laid end to end, no padding between them. For inference.
 
     Args:
         lengths: tokens of each sequence.
         causal: whether a token sees only itself and those before it.
+        num_filler: tokens behind the last sequence that no other token sees.
     """
 
     def __init__(
@@ -156,12 +157,14 @@ class PackedLayout(Layout):
         lengths: Sequence[int],
         *,
         causal: bool = False,
+        num_filler: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
         ends = torch.tensor([0, *lengths]).cumsum(0).tolist()
         self.spans = list(pairwise(ends))
         self.causal = causal
-        self.positions = torch.cat([torch.arange(n, device=device) for n in lengths])
+        rows = (*lengths, num_filler)
+        self.positions = torch.cat([torch.arange(n, device=device) for n in rows])
         self._starts = torch.tensor(ends[:-1], device=device)
 
     @override
@@ -185,6 +188,7 @@ class PackedLayout(Layout):
                 is_causal=self.causal and mask is None,
             )  # fmt: skip
             context_TND[start:end] = out_BNLD[0].transpose(0, 1)
+        context_TND[self.spans[-1][1] :] = 0
         return context_TND
 
     def _mask(

@@ -219,6 +219,7 @@ class PreTrainedModel(EmbeddingsMixin, PruningMixin, SavingMixin, ModuleUtilsMix
         torch_dtype = kwargs.pop("torch_dtype", kwargs.pop("dtype", None))
         progress = kwargs.pop("_progress", None)
         device = kwargs.pop("_device", "cpu")
+        check = kwargs.pop("_check", None)
         options = {key: kwargs.pop(key) for key in _HUB_ARGUMENTS if key in kwargs}
         if (token := kwargs.pop("use_auth_token", None)) is not None:
             options["token"] = token
@@ -232,7 +233,7 @@ class PreTrainedModel(EmbeddingsMixin, PruningMixin, SavingMixin, ModuleUtilsMix
             model = cls._build_empty(config, dtype, model_args, kwargs)
             report = fill(
                 model, source, device=device, ignore_mismatched=ignore_mismatched,
-                progress=progress,
+                progress=progress, check=check,
             )  # fmt: skip
         model.tie_weights()
         model.eval()

@@ -5,7 +5,7 @@ Source: transformers 4.19.2, ``PreTrainedModel.from_pretrained``, ``load_sharded
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,10 +156,12 @@ def fill(
     device: torch.device | str = "cpu",
     ignore_mismatched: bool = False,
     progress: Progress = None,
+    check: Callable[[LoadReport], None] | None = None,
 ) -> LoadReport:
     """Put a checkpoint's tensors into a model built on the meta device.
 
-    What the checkpoint lacks is initialised as a new model's. Tied tensors stay tied.
+    What the checkpoint lacks is initialised as a new model's. Tied tensors stay tied. ``check``
+    sees the report before anything is given memory; what it raises ends the loading.
 
     Raises:
         CheckpointMismatch: a stored shape is not the model's (unless ``ignore_mismatched``).
@@ -178,6 +180,8 @@ def fill(
         wanted, source.recipes, shapes, label=source.label,
         absent=source.absent, ignore_mismatched=ignore_mismatched,
     )  # fmt: skip
+    if check is not None:
+        check(found.report)
     slots = {names[0]: names for names, _ in groups}
     initialise(model, found.empty, slots, device)
     assign(model, found, slots, source.checkpoint, device, progress)

@@ -27,16 +27,20 @@ class Batcher:
 
     Args:
         max_tokens: budget of a batch; a single longer sequence still goes, alone.
+        num_lanes: how many batches are computed at once: what waits is shared out evenly among
+            them, so that no lane holds what the next one could soon begin.
     """
 
-    def __init__(self, max_tokens: int) -> None:
+    def __init__(self, max_tokens: int, num_lanes: int = 1) -> None:
         self._max_tokens = max_tokens
+        self._num_lanes = num_lanes
         self._requests: OrderedDict[int, deque[Ticket]] = OrderedDict()
         self._waiting_tokens = 0
 
-    def __len__(self) -> int:
-        """Requests that still have sequences waiting."""
-        return len(self._requests)
+    @property
+    def has_one(self) -> bool:
+        """Whether a single sequence waits."""
+        return [len(tickets) for tickets in self._requests.values()] == [1]
 
     def add(self, request_id: int, admitted_s: float, work: Sequence[WorkItem]) -> None:
         """Queue a request behind the others."""
@@ -50,15 +54,10 @@ class Batcher:
         left = self._requests.pop(request_id, ())
         self._waiting_tokens -= sum(ticket.work.num_tokens for ticket in left)
 
-    def next_batch(self, idle_lanes: int = 1) -> list[Ticket]:
-        """Take the next batch; empty if nothing waits. Raw tensors go alone.
-
-        Args:
-            idle_lanes: lanes that could compute now, this one included: what waits is shared out
-                evenly among them.
-        """
+    def next_batch(self) -> list[Ticket]:
+        """Take the next batch; empty if nothing waits. Raw tensors go alone."""
         batch: list[Ticket] = []
-        budget = min(self._max_tokens, -(-self._waiting_tokens // idle_lanes))
+        budget = min(self._max_tokens, -(-self._waiting_tokens // self._num_lanes))
         while self._requests:
             request_id, tickets = next(iter(self._requests.items()))
             ticket = tickets[0]

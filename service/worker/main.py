@@ -3,7 +3,9 @@
 The main thread reads messages. Beside it run *lanes*, threads that each take a batch from the
 queue and compute it on one processor: sequences in parallel cost no synchronisation inside a
 forward, and a processor that something else needs delays one lane, not all of them. Only a lone
-long sequence is given all processors.
+long sequence is given all processors, and only by the first lane, which also loads the model:
+OpenMP keeps a team of threads for each thread that asks for one, and makes all of them slow as
+soon as there are more threads than processors.
 """
 
 import contextlib
@@ -13,6 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 
@@ -38,9 +41,10 @@ def run_worker(framework: str, sock: socket.socket) -> None:
         assert frame is not None
         order = frame[0]
         assert isinstance(order, msg.Load)
-        runner = _load(framework, order, channel)
+        first_lane = ThreadPoolExecutor(1, "lane 0")
+        runner = first_lane.submit(_load, framework, order, channel).result()
         if runner is not None:
-            Worker(runner, channel, order.max_batch_tokens).run()
+            Worker(runner, channel, order.max_batch_tokens, first_lane).run()
     except ChannelClosed:
         return
 
@@ -85,14 +89,20 @@ class Worker:
         runner: computes; several lanes call it at once.
         channel: to the API process.
         max_tokens: budget of one forward.
+        first_lane: the thread that may use all processors at once.
     """
 
     def __init__(
-        self, runner: Runner, channel: BlockingChannel[msg.ToWorker], max_tokens: int
+        self,
+        runner: Runner,
+        channel: BlockingChannel[msg.ToWorker],
+        max_tokens: int,
+        first_lane: ThreadPoolExecutor,
     ) -> None:
         self._runner = runner
         self._channel = channel
-        self._batcher = Batcher(max_tokens)
+        self._first_lane = first_lane
+        self._batcher = Batcher(max_tokens, runner.num_lanes)
         self._changed = threading.Condition()
         self._busy_lanes = 0
         self._stopping = False
@@ -104,18 +114,19 @@ class Worker:
         Raises:
             ChannelClosed: the API process is gone; lanes may still compute.
         """
-        lanes = [
-            threading.Thread(target=self._run_lane, name=f"lane {number}", daemon=True)
-            for number in range(self._runner.num_lanes)
-        ]
+        others = ThreadPoolExecutor(self._runner.num_lanes, "lane")
+        lanes = [self._first_lane.submit(self._run_lane, is_first=True)]
+        for _ in range(1, self._runner.num_lanes):
+            lanes.append(others.submit(self._run_lane, is_first=False))
+        try:
+            while not self._stopping:
+                frame = self._channel.receive(wait=True)
+                assert frame is not None
+                self._obey(*frame)
+        finally:
+            self._stop()
         for lane in lanes:
-            lane.start()
-        while not self._stopping:
-            frame = self._channel.receive(wait=True)
-            assert frame is not None
-            self._obey(*frame)
-        for lane in lanes:
-            lane.join()
+            lane.result()
 
     def _obey(self, message: msg.ToWorker, block: memoryview) -> None:
         match message:
@@ -130,9 +141,12 @@ class Worker:
             case msg.AskStats():
                 self._report_stats(message)
             case msg.Stop():
-                with self._changed:
-                    self._stopping = True
-                    self._changed.notify_all()
+                self._stop()
+
+    def _stop(self) -> None:
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
 
     def _report_stats(self, message: msg.AskStats) -> None:
         try:
@@ -142,25 +156,24 @@ class Worker:
         else:
             self._channel.send(msg.StatsReply(message.id, stats))
 
-    def _run_lane(self) -> None:
+    def _run_lane(self, *, is_first: bool) -> None:
         with contextlib.suppress(ChannelClosed):  # the main thread learns of it, too
-            while batch := self._next_batch():
+            while batch := self._next_batch(is_first):
                 self._compute(*batch)
 
-    def _next_batch(self) -> tuple[list[Ticket], int] | None:
+    def _next_batch(self, is_first: bool) -> tuple[list[Ticket], int] | None:
         """Wait for a batch; with it the processors it may use. None when all is done."""
         with self._changed:
-            while not (batch := self._batcher.next_batch(self._idle_lanes)):
+            while True:
+                is_lone = not self._busy_lanes and self._batcher.has_one
+                is_mine = is_first or not is_lone
+                if is_mine and (batch := self._batcher.next_batch()):
+                    break
                 if self._stopping:
                     return None
                 self._changed.wait()
-            is_lone = len(batch) == 1 and not self._busy_lanes and not len(self._batcher)
             self._busy_lanes += 1
         return batch, self._runner.num_lanes if is_lone else 1
-
-    @property
-    def _idle_lanes(self) -> int:
-        return self._runner.num_lanes - self._busy_lanes
 
     def _compute(self, batch: Sequence[Ticket], num_threads: int) -> None:
         started = time.monotonic()

@@ -19,6 +19,7 @@ from model_base.checkpoints.torch_bin import numpy_dtype, to_numpy
 from model_base.configs import CONFIGS
 from model_base.errors import CheckpointMismatch, ModelBaseError
 from model_base.hub.files import Folder
+from model_base.loading.report import LoadReport
 from model_base.loading.resolve import KINDS, resolve_any
 from model_base.torch.attention import PackedLayout
 from service.channel.messages import Load
@@ -31,6 +32,9 @@ from service.worker.runners.pooling import pool
 _WARM_LENGTHS = ((8,), (64,) * 4, (256,))
 _MIN_SHARED_TOKENS = 32
 """Below it, waking a second processor for each operation costs more than it computes."""
+_ROW_MULTIPLE = 8
+"""Packed rows are filled up to it: oneDNN compiles a kernel for each number of rows, which costs a
+tenth of a forward, and keeps some hundreds of them."""
 
 
 class DeviceMissing(ModelBaseError, ValueError):
@@ -66,16 +70,15 @@ class TorchRunner(Runner):
         config = AutoConfig.from_pretrained(order.folder)
         head = "AutoModel" if order.pooling else stored_head(config)
         flag = next(k.flag for k in KINDS if k.format is resolve_any(files).format)
-        model, report = model_class(type(config).heads[head], config).from_pretrained(
+        model = model_class(type(config).heads[head], config).from_pretrained(
             order.folder,
-            output_loading_info=True,
             config=config,
             torch_dtype=order.dtype,
             _progress=progress,
             _device=device,
+            _check=_check_complete,
             **({flag: True} if flag else {}),
         )
-        _check_complete(model, report["missing_keys"])
         return cls(model, order, head, device)
 
     @property
@@ -124,29 +127,36 @@ class TorchRunner(Runner):
 
     def _run_packed(self, batch: Sequence[SequenceWork]) -> Sequence[WorkResult]:
         lengths = [item.num_tokens for item in batch]
-        ids_T = self._tensor(np.concatenate([item.input_ids for item in batch]))
+        num_tokens = sum(lengths)
+        filler = np.zeros(-num_tokens % _ROW_MULTIPLE, np.int32)
+        ids_T = self._tensor([*(item.input_ids for item in batch), filler])
         types = None
         if any(item.token_type_ids is not None for item in batch):
-            types = self._tensor(np.concatenate([
-                np.zeros(item.num_tokens, np.int32) if item.token_type_ids is None
-                else item.token_type_ids
-                for item in batch
-            ]))  # fmt: skip
-        layout = PackedLayout(lengths, causal=self._model.is_causal, device=self._device)
+            types = self._tensor([
+                *(
+                    np.zeros(item.num_tokens, np.int32) if item.token_type_ids is None
+                    else item.token_type_ids
+                    for item in batch
+                ),
+                filler,
+            ])  # fmt: skip
+        layout = PackedLayout(
+            lengths, causal=self._model.is_causal, num_filler=len(filler), device=self._device
+        )
         is_trunk = all(item.want is not Want.LOGITS for item in batch)
         model = self._model.base_model if is_trunk else self._model
         output = model(input_ids=ids_T, token_type_ids=types, layout=layout, return_dict=True)
         if not is_trunk:
             return _split(output, lengths)
-        hidden_TH = output.last_hidden_state
+        hidden_TH = output.last_hidden_state[:num_tokens]
         if batch[0].want is Want.EMBEDDING:
             vectors = pool(hidden_TH, lengths, self._order.pooling).cpu().numpy()
             return [{"embedding": vector} for vector in vectors]
         states = hidden_TH.float().cpu().split(lengths)
         return [{"last_hidden_state": state.numpy()} for state in states]
 
-    def _tensor(self, ids: Array) -> Tensor:
-        return torch.from_numpy(ids.astype(np.int64)).to(self._device)
+    def _tensor(self, ids: Sequence[Array]) -> Tensor:
+        return torch.from_numpy(np.concatenate(ids, dtype=np.int64)).to(self._device)
 
     def _run_tensors(self, arrays: Mapping[str, Array]) -> WorkResult:
         self._check(arrays)
@@ -211,17 +221,16 @@ class TorchRunner(Runner):
         )
 
 
-def _check_complete(model: Any, missing: Sequence[str]) -> None:
+def _check_complete(report: LoadReport) -> None:
     """Refuse to serve weights that nobody trained; a pooler may be absent, since none is used.
 
     Raises:
         CheckpointMismatch: naming one of the weights that the files lack.
     """
-    lost = [name for name in missing if "pooler" not in name.split(".")]
+    lost = [name for name in report.missing if "pooler" not in name.split(".")]
     if lost:
         raise CheckpointMismatch(
-            f"{len(lost)} weights of {type(model).__name__} are not in the files, such as "
-            f"{lost[0]}: answers would be random"
+            f"{len(lost)} weights are not in the files, such as {lost[0]}: answers would be random"
         )
 
 
@@ -255,9 +264,12 @@ def _split(output: Any, lengths: Sequence[int]) -> list[dict[str, Array]]:
     for name, value in output.items():
         if not isinstance(value, Tensor):
             continue
-        sizes = [1] * len(lengths) if name in output.per_sequence else list(lengths)
-        for result, part in zip(results, torch.split(value.float().cpu(), sizes), strict=True):
-            result[name] = part[0].numpy() if name in output.per_sequence else part.numpy()
+        if name in output.per_sequence:
+            parts = value.float().cpu().unbind()
+        else:
+            parts = torch.split(value[: sum(lengths)].float().cpu(), list(lengths))
+        for result, part in zip(results, parts, strict=True):
+            result[name] = part.numpy()
     return results
 
 

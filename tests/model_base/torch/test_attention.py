@@ -105,6 +105,19 @@ def test_each_text_alone_gives_what_it_gives_in_a_batch(small: Small) -> None:
     torch.testing.assert_close(packed.last_hidden_state, torch.cat(alone), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_filler_behind_the_sequences_changes_nothing(positions: str, small: Small) -> None:
+    model, lengths = BertModel(small(position_embedding_type=positions)).eval(), [3, 9]
+    ids = torch.cat(texts(lengths))
+    filler = torch.full((4,), int(ids[0]))
+    with torch.no_grad():
+        plain = model(ids, layout=PackedLayout(lengths))
+        filled = model(torch.cat([ids, filler]), layout=PackedLayout(lengths, num_filler=4))
+    assert filled.last_hidden_state.isfinite().all()
+    torch.testing.assert_close(filled.last_hidden_state[:-4], plain.last_hidden_state)
+    torch.testing.assert_close(filled.pooler_output, plain.pooler_output)
+
+
 def test_a_packed_forward_can_be_trained(small: Small) -> None:
     model = BertModel(small(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)).train()
     sequences = texts([3, 5])

@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,6 +33,7 @@ class FakeRunner:
         self.entered = threading.Semaphore(0)
         self.batches: list[list[int]] = []
         self.threads: list[int] = []
+        self.lanes: list[str] = []
         self.error: Exception | None = None
         self.num_results: int | None = None
 
@@ -45,6 +47,7 @@ class FakeRunner:
     def run(self, batch: Sequence[WorkItem], num_threads: int) -> Sequence[WorkResult]:
         self.batches.append([item.num_tokens for item in batch])
         self.threads.append(num_threads)
+        self.lanes.append(threading.current_thread().name)
         self.entered.release()
         assert self.gate.wait(10)
         if self.error:
@@ -67,7 +70,7 @@ class Bench:
         self._thread: threading.Thread | None = None
 
     def start(self, runner: FakeRunner, max_tokens: int = 10) -> None:
-        worker = Worker(runner, self._worker_channel, max_tokens)
+        worker = Worker(runner, self._worker_channel, max_tokens, ThreadPoolExecutor(1, "first"))
         self._thread = threading.Thread(target=worker.run)
         self._thread.start()
 
@@ -215,6 +218,16 @@ def test_a_lone_sequence_is_given_all_processors_and_others_one(bench: Bench) ->
     assert runner.threads == [2, 1, 1]
     runner.gate.set()
     bench.answers(2)
+
+
+def test_all_processors_are_only_given_to_the_first_lane(bench: Bench) -> None:
+    runner = FakeRunner(num_lanes=3)
+    bench.start(runner)
+    for request in range(20):
+        bench.submit(request, 5)
+        bench.next(msg.BatchDone)
+    assert set(runner.threads) == {3}
+    assert set(runner.lanes) == {"first_0"}
 
 
 def test_raw_tensors_come_and_go_by_name(bench: Bench) -> None:

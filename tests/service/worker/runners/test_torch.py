@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from threading import Thread
 
@@ -103,8 +104,12 @@ def test_raw_tensors_go_through_the_documented_forward(make, tmp_path):
     np.testing.assert_allclose(result["pooler_output"], wanted.pooler_output, atol=1e-5)
 
 
-def test_weights_that_nobody_trained_are_not_served(make, tmp_path):
+@pytest.mark.parametrize("vocab_size", [100, 2_000_000_000])
+def test_weights_that_nobody_trained_are_not_served(make, tmp_path, vocab_size):
+    """Nor given memory: 512 GB, in the second case."""
     make(BertModel)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "vocab_size": vocab_size}))
     (tmp_path / "model.safetensors").unlink()
     save_file(
         {"embeddings.LayerNorm.weight": np.ones(64, np.float32)}, tmp_path / "model.safetensors"
