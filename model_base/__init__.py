@@ -17,11 +17,14 @@ _MODULES: dict[str, tuple[str, ...]] = {
     ),
     "model_base.configs.base": ("PretrainedConfig",),
     "model_base.configs.bert": ("BertConfig",),
+    "model_base.configs.llama": ("LlamaConfig",),
+    "model_base.configs.t5": ("T5Config",),
     "model_base.auto": (
         "AutoConfig", "AutoModel", "AutoModelForCausalLM", "AutoModelForMaskedLM",
         "AutoModelForMultipleChoice", "AutoModelForNextSentencePrediction",
         "AutoModelForPreTraining", "AutoModelForQuestionAnswering",
-        "AutoModelForSequenceClassification", "AutoModelForTokenClassification",
+        "AutoModelForSeq2SeqLM", "AutoModelForSequenceClassification",
+        "AutoModelForTokenClassification",
     ),
     "model_base.checkpoints.sharding": ("convert_file_size_to_int",),
     "model_base.outputs": ("ModelOutput",),
@@ -35,6 +38,12 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "BertForMaskedLM", "BertForMultipleChoice", "BertForNextSentencePrediction",
         "BertForPreTraining", "BertForQuestionAnswering", "BertForSequenceClassification",
         "BertForTokenClassification", "BertLMHeadModel", "BertModel", "BertPreTrainedModel",
+    ),
+    "model_base.torch.models.llama": (
+        "LlamaForCausalLM", "LlamaForSequenceClassification", "LlamaModel", "LlamaPreTrainedModel",
+    ),
+    "model_base.torch.models.t5": (
+        "T5EncoderModel", "T5ForConditionalGeneration", "T5Model", "T5PreTrainedModel",
     ),
 }  # fmt: skip
 

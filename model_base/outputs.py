@@ -150,3 +150,76 @@ class PreTrainingOutput(ModelOutput):
     seq_relationship_logits: Any = None
     hidden_states: Any = None
     attentions: Any = None
+
+
+@dataclass
+class BaseModelOutputWithPast(ModelOutput):
+    """A decoder's output; of each layer keys and values ``[B, N, S, D]``."""
+
+    last_hidden_state: Any = None
+    past_key_values: Any = None
+    hidden_states: Any = None
+    attentions: Any = None
+
+
+@dataclass
+class BaseModelOutputWithPastAndCrossAttentions(ModelOutput):
+    """An encoder's or a decoder's output within an encoder-decoder."""
+
+    last_hidden_state: Any = None
+    past_key_values: Any = None
+    hidden_states: Any = None
+    attentions: Any = None
+    cross_attentions: Any = None
+
+
+@dataclass
+class CausalLMOutputWithPast(ModelOutput):
+    """``logits [B, L, V]``."""
+
+    loss: Any = None
+    logits: Any = None
+    past_key_values: Any = None
+    hidden_states: Any = None
+    attentions: Any = None
+
+
+@dataclass
+class SequenceClassifierOutputWithPast(ModelOutput):
+    """``logits [B, labels]``."""
+
+    per_sequence: ClassVar[frozenset[str]] = frozenset({"logits", "loss"})
+    loss: Any = None
+    logits: Any = None
+    past_key_values: Any = None
+    hidden_states: Any = None
+    attentions: Any = None
+
+
+@dataclass
+class Seq2SeqModelOutput(ModelOutput):
+    """An encoder-decoder's output; of each layer four tensors, the last two the encoder's."""
+
+    last_hidden_state: Any = None
+    past_key_values: Any = None
+    decoder_hidden_states: Any = None
+    decoder_attentions: Any = None
+    cross_attentions: Any = None
+    encoder_last_hidden_state: Any = None
+    encoder_hidden_states: Any = None
+    encoder_attentions: Any = None
+
+
+@dataclass
+class Seq2SeqLMOutput(ModelOutput):
+    """``logits [B, L, V]`` of the decoder's tokens."""
+
+    loss: Any = None
+    logits: Any = None
+    past_key_values: Any = None
+    decoder_hidden_states: Any = None
+    decoder_attentions: Any = None
+    cross_attentions: Any = None
+    encoder_last_hidden_state: Any = None
+    encoder_hidden_states: Any = None
+    encoder_attentions: Any = None

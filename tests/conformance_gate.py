@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # Fixture globs, and the architectures among them that we have.
-EXPECTED = ("pt_bert*", "v457_bert*", "v5_bert*", "sp_*")
-ARCHITECTURES = "Bert*"
+EXPECTED = ("pt_*", "v457_*", "v5_*", "sp_*")
+ARCHITECTURES = ("Bert*", "Llama*", "T5*")
 FRAMEWORKS = "pt,sp"
 
 # Stacks that may be absent; what needs one is then skipped.
@@ -74,7 +74,11 @@ def main() -> int:
 def architectures(fixtures: Path) -> set[str]:
     """Names of the fixtures whose architecture we have."""
     entries = json.loads((fixtures / "manifest.json").read_text())["fixtures"]
-    return {e["name"] for e in entries if fnmatch.fnmatch(e["architecture"], ARCHITECTURES)}
+    return {
+        entry["name"]
+        for entry in entries
+        if any(fnmatch.fnmatch(entry["architecture"], pattern) for pattern in ARCHITECTURES)
+    }
 
 
 def judge(fixture: str, results: list[Result]) -> tuple[int, list[Failure]]:

@@ -32,6 +32,9 @@ from model_base.torch.saving import SavingMixin
 
 _init_weights = True
 
+UNLIMITED = 2**31 - 1
+"""Tokens, of a model whose positions are relative."""
+
 _HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision")
 _NO_EFFECT = ("resume_download", "proxies", "mirror", "_from_pipeline", "_from_auto",
               "_fast_init", "low_cpu_mem_usage")  # fmt: skip
@@ -110,13 +113,17 @@ class PreTrainedModel(EmbeddingsMixin, PruningMixin, SavingMixin, ModuleUtilsMix
 
     @property
     def max_tokens(self) -> int:
-        """Longest sequence that the model has positions for."""
-        return int(self.config.max_position_embeddings)
+        """Longest sequence that the model has positions for; very many if it needs none."""
+        return int(getattr(self.config, "max_position_embeddings", UNLIMITED))
 
     @property
     def id_limits(self) -> dict[str, int]:
         """For each input of ids the number of embeddings: valid ids are below it."""
-        fields = {"input_ids": "vocab_size", "token_type_ids": "type_vocab_size"}
+        fields = {
+            "input_ids": "vocab_size",
+            "decoder_input_ids": "vocab_size",
+            "token_type_ids": "type_vocab_size",
+        }
         limits = {
             name: getattr(self.config, field)
             for name, field in fields.items()

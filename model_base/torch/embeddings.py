@@ -10,7 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from model_base.log import get_logger
 from model_base.torch.module_utils import MixinBase
+
+logger = get_logger("embeddings")
 
 
 class EmbeddingsMixin(MixinBase):
@@ -82,11 +85,17 @@ class EmbeddingsMixin(MixinBase):
         """Make the output embeddings share the input embeddings' weight.
 
         Done if ``config.tie_word_embeddings``; under ``config.torchscript`` the weight is copied.
-        Then calls ``_tie_weights`` of every submodule that has it.
+        With ``config.tie_encoder_decoder`` the encoder shares what the decoder has by the same
+        name. Then calls ``_tie_weights`` of every submodule that has it.
         """
         output = self.get_output_embeddings()
         if output is not None and getattr(self.config, "tie_word_embeddings", True):
             self._tie_or_clone_weights(output, self.get_input_embeddings())
+        if self.config.is_encoder_decoder and self.config.tie_encoder_decoder:
+            base: Any = getattr(self, self.base_model_prefix, self)
+            untied = tie_encoder_to_decoder(base.encoder, base.decoder)
+            if untied:
+                logger.warning("encoder weights that the decoder has not: %s", ", ".join(untied))
         modules: Iterable[Any] = self.modules()
         for module in modules:
             if hasattr(module, "_tie_weights"):
@@ -159,6 +168,42 @@ class EmbeddingsMixin(MixinBase):
         if has_bias:
             _copy_rows(old.bias, new.bias)
         return new
+
+
+def tie_encoder_to_decoder(encoder: Any, decoder: Any) -> list[str]:
+    """Let an encoder's modules share the weights of the decoder's, by name.
+
+    In a list of modules the decoder may have some that the encoder has not, such as attention
+    over the encoder: those of another class are passed over.
+
+    Returns:
+        Names of the encoder's modules that found no partner.
+    """
+    untied: list[str] = []
+    _tie_modules(encoder, decoder, "", untied)
+    return untied
+
+
+def _tie_modules(encoder: Any, decoder: Any, name: str, untied: list[str]) -> None:
+    if hasattr(encoder, "weight") and hasattr(decoder, "weight"):
+        encoder.weight = decoder.weight
+        if getattr(encoder, "bias", None) is not None:
+            encoder.bias = decoder.bias
+    own, other = dict(encoder.named_children()), dict(decoder.named_children())
+    if isinstance(encoder, nn.ModuleList) and len(own) < len(other):
+        kinds = [_kind(module) for module in own.values()]
+        other = dict(zip(own, (m for m in other.values() if _kind(m) in kinds), strict=False))
+    for child, module in own.items():
+        path = f"{name}.{child}" if name else child
+        if child in other:
+            _tie_modules(module, other[child], path, untied)
+        elif any(True for _ in module.parameters()):
+            untied.append(path)
+
+
+def _kind(module: nn.Module) -> tuple[str, ...]:
+    """What tells a module from others in a list: its class and its children's names."""
+    return (type(module).__name__, *(name for name, _ in module.named_children()))
 
 
 def _copy_rows(old: torch.Tensor, new: torch.Tensor) -> None:

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from typing_extensions import override
 
 from model_base.activations import activation_kind
-from model_base.outputs import ModelOutput
+from model_base.outputs import ModelOutput, Seq2SeqModelOutput
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -57,6 +57,52 @@ class DropoutLinear(nn.Linear):
         return super().forward(self.dropout(input))
 
 
+class RMSNorm(nn.Module):
+    """Scale by the root mean square, computed in float32 (Zhang and Sennrich 2019).
+
+    Args:
+        size: of the last axis.
+        eps: added to the mean square.
+    """
+
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
+
+    def reset_parameters(self) -> None:
+        """Ones, as in a new model."""
+        nn.init.ones_(self.weight)
+
+    @override
+    def forward(self, hidden: Tensor) -> Tensor:
+        wide = hidden.float()
+        scaled = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
+        return self.weight * scaled.to(hidden.dtype)
+
+
+class GatedMLP(nn.Module):
+    """``down(act(gate(x)) · up(x))`` (Shazeer 2020, arXiv:2002.05202)."""
+
+    def __init__(self, size: int, inner_size: int, activation: str, *, bias: bool = False) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(size, inner_size, bias)
+        self.up_proj = nn.Linear(size, inner_size, bias)
+        self.down_proj = nn.Linear(inner_size, size, bias)
+        self.act_fn = Activation(activation)
+
+    @override
+    def forward(self, hidden: Tensor) -> Tensor:
+        inner: Tensor = self.act_fn(self.gate_proj(hidden)) * self.up_proj(hidden)
+        output: Tensor = self.down_proj(inner)
+        return output
+
+
+def split_heads(hidden: Tensor, size: int) -> Tensor:
+    """``[…, N · D]`` → ``[…, N, D]``, heads of ``size`` D."""
+    return hidden.view(*hidden.shape[:-1], -1, size)
+
+
 def named(**modules: nn.Module) -> nn.Sequential:
     """Modules one after another, under these names."""
     return nn.Sequential(OrderedDict(modules))
@@ -87,6 +133,13 @@ def next_token_loss(logits_BLN: Tensor, labels_BL: Tensor | None) -> Tensor | No
     if labels_BL is None:
         return None
     return token_loss(logits_BLN[:, :-1], labels_BL[:, 1:])
+
+
+def shift_right(labels_BL: Tensor, start_id: int, pad_id: int) -> Tensor:
+    """Decoder ids of labels: a start in front, the last left out, padding where there is none."""
+    shifted = labels_BL.roll(1, dims=-1)
+    shifted[..., 0] = start_id
+    return shifted.masked_fill(shifted == -100, pad_id)
 
 
 def sequence_loss(logits_BN: Tensor, labels: Tensor | None, config: Any) -> Tensor | None:
@@ -146,6 +199,20 @@ def finish(
         if name in shared:
             output[name] = shared[name]
     return output if chosen(return_dict, config.use_return_dict) else output.to_tuple()
+
+
+def seq2seq_output(decoder: ModelOutput, encoder: ModelOutput) -> Seq2SeqModelOutput:
+    """What an encoder-decoder returns, of what its two halves did."""
+    return Seq2SeqModelOutput(
+        decoder["last_hidden_state"],
+        decoder.get("past_key_values"),
+        decoder.get("hidden_states"),
+        decoder.get("attentions"),
+        decoder.get("cross_attentions"),
+        encoder["last_hidden_state"],
+        encoder.get("hidden_states"),
+        encoder.get("attentions"),
+    )
 
 
 def chosen(argument: bool | None, default: bool) -> bool:

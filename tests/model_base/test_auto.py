@@ -16,6 +16,7 @@ from model_base import (
 )
 from model_base.auto import TASKS, stored_head
 from model_base.configs import CONFIGS
+from tests.model_base.torch.models.small import SMALL
 
 Small = Callable[..., BertConfig]
 PAIRS = [(config, auto) for config in CONFIGS for auto in config.heads]
@@ -23,9 +24,9 @@ PAIRS = [(config, auto) for config in CONFIGS for auto in config.heads]
 
 @pytest.mark.parametrize(("config", "auto"), PAIRS, ids=lambda value: str(value))
 def test_each_auto_class_makes_the_head_that_the_architecture_names(
-    config: type, auto: str, small: Small
+    config: type, auto: str
 ) -> None:
-    settings = small(is_decoder=auto == "AutoModelForCausalLM")
+    settings = SMALL[config](is_decoder=auto == "AutoModelForCausalLM")
     model = getattr(model_base, auto).from_config(settings)
     assert type(model).__name__ == config.heads[auto]
     assert auto in TASKS

@@ -18,9 +18,10 @@ from typing_extensions import override
 
 from model_base import outputs
 from model_base.configs.bert import BertConfig
-from model_base.torch import attention, layers, pruning
-from model_base.torch.attention import Layout
+from model_base.torch import heads, layers, layouts
 from model_base.torch.base import PreTrainedModel
+from model_base.torch.layouts import Layout
+from model_base.torch.post_norm import PostNormLayer
 
 Maybe = Tensor | None
 Flag = bool | None
@@ -53,101 +54,6 @@ class BertEmbeddings(nn.Module):
         return self.dropout(self.LayerNorm(hidden))
 
 
-class BertSelfAttention(nn.Module):
-    """Projections and heads; over ``memory`` instead of itself for cross-attention."""
-
-    def __init__(self, config: BertConfig, layer: int, position_embedding_type: str) -> None:
-        super().__init__()
-        self.layer = layer
-        self.num_attention_heads = config.num_attention_heads
-        self.attention_head_size = layers.head_size(config.hidden_size, config.num_attention_heads)
-        size = config.hidden_size
-        self.query, self.key, self.value = (nn.Linear(size, size) for _ in range(3))
-        self.dropout_p = config.attention_probs_dropout_prob
-        self.position_embedding_type = position_embedding_type
-        if position_embedding_type != "absolute":
-            self.distance_embedding = nn.Embedding(
-                2 * config.max_position_embeddings - 1, self.attention_head_size
-            )
-
-    def forward(self, hidden: Tensor, layout: Layout, memory: Maybe = None) -> Tensor:
-        """``[…, N · D]``, the heads side by side."""
-        source = hidden if memory is None else memory
-        relative = self.position_embedding_type != "absolute"
-        context = layout.attend(
-            self.layer, self._heads(self.query(hidden)), self._heads(self.key(source)),
-            self._heads(self.value(source)), scale=self.attention_head_size**-0.5,
-            score_bias=self._distance_scores if relative else None,
-            dropout_p=self.dropout_p if self.training else 0.0,
-        )  # fmt: skip
-        return context.flatten(-2)
-
-    def _heads(self, hidden: Tensor) -> Tensor:
-        return hidden.view(*hidden.shape[:-1], self.num_attention_heads, self.attention_head_size)
-
-    def _distance_scores(self, *tensors: Tensor) -> Tensor:
-        with_keys = self.position_embedding_type == "relative_key_query"
-        return attention.distance_scores(self.distance_embedding, *tensors, with_keys=with_keys)
-
-
-class BertAddNorm(nn.Module):
-    """Projection, dropout, residual, LayerNorm: the end of each half of a layer."""
-
-    def __init__(self, config: BertConfig, in_features: int) -> None:
-        super().__init__()
-        self.dense = nn.Linear(in_features, config.hidden_size)
-        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
-
-    def forward(self, hidden: Tensor, residual: Tensor) -> Tensor:
-        """``[…, in_features]`` and ``[…, H]`` → ``[…, H]``."""
-        return self.LayerNorm(self.dropout(self.dense(hidden)) + residual)
-
-
-class BertAttention(nn.Module):
-    """Attention with its output projection; heads can be pruned."""
-
-    def __init__(self, config: BertConfig, layer: int, position_embedding_type: str) -> None:
-        super().__init__()
-        self.self = BertSelfAttention(config, layer, position_embedding_type)
-        self.output = BertAddNorm(config, config.hidden_size)
-        self.pruned_heads: set[int] = set()
-
-    def forward(self, hidden: Tensor, layout: Layout, memory: Maybe = None) -> Tensor:
-        """``[…, H]`` → ``[…, H]``."""
-        return self.output(self.self(hidden, layout, memory), hidden)
-
-    def prune_heads(self, heads: Iterable[int]) -> None:
-        """Remove heads, by original number."""
-        self.pruned_heads = pruning.prune_attention(
-            self.self, ("query", "key", "value"), self.output, heads, self.pruned_heads
-        )
-
-
-class BertLayer(nn.Module):
-    """Attention, cross-attention if the model has it, feed-forward."""
-
-    def __init__(self, config: BertConfig, layer: int) -> None:
-        super().__init__()
-        self.attention = BertAttention(config, layer, config.position_embedding_type)
-        if config.add_cross_attention:
-            self.crossattention = BertAttention(config, layer, "absolute")
-        self.intermediate = layers.named(
-            dense=nn.Linear(config.hidden_size, config.intermediate_size),
-            activation=layers.Activation(config.hidden_act),
-        )
-        self.output = BertAddNorm(config, config.intermediate_size)
-
-    def forward(
-        self, hidden: Tensor, layout: Layout, memory: Maybe, memory_layout: Layout | None
-    ) -> Tensor:
-        """``[…, H]`` → ``[…, H]``; ``memory`` is ``[B, S, H]``."""
-        hidden = self.attention(hidden, layout)
-        if memory is not None and memory_layout is not None:
-            hidden = self.crossattention(hidden, memory_layout, memory)
-        return self.output(self.intermediate(hidden), hidden)
-
-
 class BertPreTrainedModel(PreTrainedModel):
     """What all BERT models share: configuration, names, how weights start."""
 
@@ -177,7 +83,7 @@ class BertModel(BertPreTrainedModel):
     def __init__(self, config: BertConfig, add_pooling_layer: bool = True) -> None:
         super().__init__(config)
         self.embeddings = BertEmbeddings(config)
-        blocks = (BertLayer(config, i) for i in range(config.num_hidden_layers))
+        blocks = (PostNormLayer(config, i) for i in range(config.num_hidden_layers))
         self.encoder: Any = nn.ModuleDict({"layer": nn.ModuleList(blocks)})
         self.gradient_checkpointing = False
         self.pooler = pooler(config) if add_pooling_layer else None
@@ -192,8 +98,12 @@ class BertModel(BertPreTrainedModel):
         self.embeddings.word_embeddings = value
 
     def _prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
-        for layer, heads in heads_to_prune.items():
-            self.encoder.layer[layer].attention.prune_heads(heads)
+        for layer, numbers in heads_to_prune.items():
+            self.encoder.layer[layer].attention.prune_heads(numbers)
+
+    def _check_memory(self, states: Maybe) -> None:
+        if states is not None and not self.config.add_cross_attention:
+            raise ValueError("encoder_hidden_states need a config with add_cross_attention=True")
 
     def forward(
         self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
@@ -228,16 +138,18 @@ class BertModel(BertPreTrainedModel):
         keep_weights = layers.chosen(output_attentions, config.output_attentions)
         keep_states = layers.chosen(output_hidden_states, config.output_hidden_states)
         keep_cache = config.is_decoder and layers.chosen(use_cache, config.use_cache)
-        layout = attention.layout_for(
+        layout = layouts.layout_for(
             self, tokens, layout, attention_mask, position_ids, head_mask, past_key_values,
             keep_weights=keep_weights, keep_cache=keep_cache,
         )  # fmt: skip
-        memory_layout = attention.cross_layout(
-            self, encoder_hidden_states, encoder_attention_mask, keep_weights=keep_weights
-        )
+        self._check_memory(encoder_hidden_states)
+        memory = layouts.memory_for(
+            self, encoder_hidden_states, encoder_attention_mask, past_key_values=past_key_values,
+            keep_weights=keep_weights, keep_cache=keep_cache,
+        )  # fmt: skip
         embedded = self.embeddings(input_ids, token_type_ids, inputs_embeds, layout)
         states = layers.run_layers(
-            self.encoder.layer, embedded, layout, encoder_hidden_states, memory_layout,
+            self.encoder.layer, embedded, layout, memory, encoder_hidden_states,
             recompute=self.gradient_checkpointing and self.training,
         )  # fmt: skip
         pooled = self.pooler(layout.first_tokens(states[-1])) if self.pooler else None
@@ -245,9 +157,9 @@ class BertModel(BertPreTrainedModel):
             states[-1],
             pooled,
             hidden_states=states if keep_states else None,
-            past_key_values=attention.collected(layout, "present"),
-            attentions=attention.collected(layout, "weights"),
-            cross_attentions=attention.collected(memory_layout, "weights"),
+            past_key_values=layouts.cache_of(layout, memory),
+            attentions=layouts.weights_of(layout),
+            cross_attentions=layouts.weights_of(memory),
         )
         return layers.finish(output, config, return_dict)
 
@@ -362,31 +274,7 @@ class BertLMHeadModel(BertTokenPredictor):
         return layers.finish(output, self.config, return_dict, trunk)
 
 
-class BertLabeller(BertPreTrainedModel):
-    """What the heads have in common whose forward takes ``labels`` and nothing else of its own."""
-
-    bert: BertModel
-
-    def head(self, trunk: Any, labels: Maybe) -> outputs.ModelOutput:
-        """Loss and logits from the trunk's output; each subclass has its own."""
-        raise NotImplementedError
-
-    def forward(
-        self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
-        position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
-        labels: Maybe = None, output_attentions: Flag = None, output_hidden_states: Flag = None,
-        return_dict: Flag = None, layout: Layout | None = None,
-    ) -> Any:  # fmt: skip
-        """Logits, and a loss if there are labels; their shapes are the subclass's."""
-        trunk = self.bert(
-            input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds,
-            output_attentions=output_attentions, output_hidden_states=output_hidden_states,
-            return_dict=True, layout=layout,
-        )  # fmt: skip
-        return layers.finish(self.head(trunk, labels), self.config, return_dict, trunk)
-
-
-class BertForNextSentencePrediction(BertLabeller):
+class BertForNextSentencePrediction(heads.Labeller, BertPreTrainedModel):
     """Whether the second sentence follows the first: logits ``[B, 2]``, labels int64 ``[B]``."""
 
     def __init__(self, config: BertConfig) -> None:
@@ -408,7 +296,7 @@ def classifier(config: BertConfig, num_labels: int) -> nn.Linear:
     return layers.DropoutLinear(config.hidden_size, num_labels, rate)
 
 
-class BertForSequenceClassification(BertLabeller):
+class BertForSequenceClassification(heads.Labeller, BertPreTrainedModel):
     """A label for each text, or a number: logits ``[B, labels]``, labels as ``sequence_loss``."""
 
     def __init__(self, config: BertConfig) -> None:
@@ -425,7 +313,7 @@ class BertForSequenceClassification(BertLabeller):
         return outputs.SequenceClassifierOutput(loss, logits)
 
 
-class BertForTokenClassification(BertLabeller):
+class BertForTokenClassification(heads.Labeller, BertPreTrainedModel):
     """A label for each token: logits ``[…, labels]``, labels int64 ``[B, L]``, -100 for none."""
 
     def __init__(self, config: BertConfig) -> None:
@@ -441,7 +329,7 @@ class BertForTokenClassification(BertLabeller):
         return outputs.TokenClassifierOutput(layers.token_loss(logits, labels), logits)
 
 
-class BertForMultipleChoice(BertPreTrainedModel):
+class BertForMultipleChoice(heads.Chooser, BertPreTrainedModel):
     """Which of several continuations; inputs are ``[B, choices, L]``."""
 
     def __init__(self, config: BertConfig) -> None:
@@ -450,28 +338,12 @@ class BertForMultipleChoice(BertPreTrainedModel):
         self.classifier = classifier(config, 1)
         self.post_init()
 
-    def forward(
-        self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
-        position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
-        labels: Maybe = None, output_attentions: Flag = None, output_hidden_states: Flag = None,
-        return_dict: Flag = None, layout: Layout | None = None,
-    ) -> Any:  # fmt: skip
-        """Logits ``[B, choices]``; labels int64 ``[B]``."""
-        per_token = (input_ids, attention_mask, token_type_ids, position_ids)
-        rows = [None if tensor is None else tensor.flatten(0, 1) for tensor in per_token]
-        embeds = None if inputs_embeds is None else inputs_embeds.flatten(0, 1)
-        trunk = self.bert(
-            *rows, head_mask, embeds,
-            output_attentions=output_attentions, output_hidden_states=output_hidden_states,
-            return_dict=True, layout=layout,
-        )  # fmt: skip
-        choices = layers.tokens_of(input_ids, inputs_embeds).shape[1]
-        logits_BC = self.classifier(trunk.pooler_output).view(-1, choices)
-        output = outputs.MultipleChoiceModelOutput(layers.token_loss(logits_BC, labels), logits_BC)
-        return layers.finish(output, self.config, return_dict, trunk)
+    @override
+    def score(self, trunk: Any) -> Tensor:
+        return self.classifier(trunk.pooler_output)
 
 
-class BertForQuestionAnswering(BertPreTrainedModel):
+class BertForQuestionAnswering(heads.SpanFinder, BertPreTrainedModel):
     """Where an answer starts and ends."""
 
     def __init__(self, config: BertConfig) -> None:
@@ -480,20 +352,3 @@ class BertForQuestionAnswering(BertPreTrainedModel):
         self.bert = BertModel(config, add_pooling_layer=False)
         self.qa_outputs = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
-
-    def forward(
-        self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
-        position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
-        start_positions: Maybe = None, end_positions: Maybe = None, output_attentions: Flag = None,
-        output_hidden_states: Flag = None, return_dict: Flag = None, layout: Layout | None = None,
-    ) -> Any:  # fmt: skip
-        """Logits ``[…]`` of each token being the first and the last; positions int64 ``[B]``."""
-        trunk = self.bert(
-            input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds,
-            output_attentions=output_attentions, output_hidden_states=output_hidden_states,
-            return_dict=True, layout=layout,
-        )  # fmt: skip
-        starts, ends = self.qa_outputs(trunk.last_hidden_state).unbind(-1)
-        loss = layers.span_loss(starts, ends, start_positions, end_positions)
-        output = outputs.QuestionAnsweringModelOutput(loss, starts, ends)
-        return layers.finish(output, self.config, return_dict, trunk)

@@ -21,7 +21,7 @@ from model_base.errors import CheckpointMismatch, ModelBaseError
 from model_base.hub.files import Folder
 from model_base.loading.report import LoadReport
 from model_base.loading.resolve import KINDS, resolve_any
-from model_base.torch.attention import PackedLayout
+from model_base.torch.layouts import PackedLayout
 from service.channel.messages import Load
 from service.core.messages import Array, ModelFacts, ModelStats
 from service.core.work import SequenceWork, TensorWork, Want, WorkItem, WorkResult
@@ -49,7 +49,9 @@ class TorchRunner(Runner):
         self._order = order
         self._head = head
         self._device = device
-        self._arguments = frozenset(inspect.signature(model.forward).parameters) - {"layout"}
+        parameters = frozenset(inspect.signature(model.forward).parameters)
+        self._arguments = parameters - {"layout", "decoder_layout"}
+        self._packs = "layout" in parameters and "decoder_layout" not in parameters
         self._num_parameters = model.num_parameters()
         self._num_trainable = model.num_parameters(only_trainable=True)
         self._num_without_embeddings = model.num_parameters(exclude_embeddings=True)
@@ -105,9 +107,15 @@ class TorchRunner(Runner):
     def warm_up(self) -> None:
         speed_up_linears(self._model, self._order.max_batch_tokens)
         limit = self._model.max_tokens
-        for lengths in _WARM_LENGTHS:
-            ids = [np.zeros(min(length, limit), np.int32) for length in lengths]
-            self.run([SequenceWork(i, self._want) for i in ids], self.num_lanes)
+        for shape in _WARM_LENGTHS:
+            lengths = [min(length, limit) for length in shape]
+            if self._packs:
+                ids = [np.zeros(length, np.int32) for length in lengths]
+                self.run([SequenceWork(i, self._want) for i in ids], self.num_lanes)
+            else:
+                example = self._model.example_inputs(len(lengths), max(lengths))
+                arrays = {name: tensor.numpy() for name, tensor in example.items()}
+                self.run([TensorWork(arrays, sum(lengths))], self.num_lanes)
 
     @property
     def _want(self) -> Want:
@@ -123,6 +131,11 @@ class TorchRunner(Runner):
         with torch.inference_mode():
             if isinstance(batch[0], TensorWork):
                 return [self._run_tensors(batch[0].arrays)]
+            if not self._packs:
+                raise InputRejected(
+                    f"{type(self._model).__name__} takes no text alone; give the raw tensors "
+                    + ", ".join(self._model.example_inputs(1, 1))
+                )
             return self._run_packed([item for item in batch if isinstance(item, SequenceWork)])
 
     def _run_packed(self, batch: Sequence[SequenceWork]) -> Sequence[WorkResult]:

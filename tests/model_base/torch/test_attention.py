@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from model_base import (
@@ -20,7 +19,8 @@ from model_base import (
     BertLMHeadModel,
     BertModel,
 )
-from model_base.torch.attention import Layout, PackedLayout, distance_scores
+from model_base.torch.attention import Scoring, attend, distance_scores
+from model_base.torch.layouts import Layout, PackedLayout
 
 Small = Callable[..., BertConfig]
 POSITIONS = ("absolute", "relative_key", "relative_key_query")
@@ -179,9 +179,8 @@ class PagedLayout(Layout):
         )
 
     def attend(
-        self, layer: int, query: Tensor, key: Tensor, value: Tensor, *, scale: float,
-        score_bias: Any = None, dropout_p: float = 0.0,
-    ) -> Tensor:  # fmt: skip
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring
+    ) -> Tensor:
         contexts, start = [], 0
         for sequence, (before, new) in enumerate(zip(self.before, self.new, strict=True)):
             slots = self.blocks.slots(sequence, before + new)
@@ -190,12 +189,7 @@ class PagedLayout(Layout):
             self.blocks.values[layer, slots[before:]] = value[own]
             keys, values = self.blocks.keys[layer, slots], self.blocks.values[layer, slots]
             q, k, v = (t.transpose(0, 1)[None] for t in (query[own], keys, values))
-            places = torch.arange(before + new)
-            mask = torch.zeros(new, before + new)
-            if score_bias is not None:
-                mask = score_bias(q, k, places[before:], places)
-            mask = mask.masked_fill(places[None, :] > places[before:, None], -torch.inf)
-            context = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+            context, _ = attend(q, k, v, scoring, causal=True)
             contexts.append(context[0].transpose(0, 1))
             start += new
         return torch.cat(contexts)
@@ -203,6 +197,9 @@ class PagedLayout(Layout):
     def first_tokens(self, hidden: Tensor) -> Tensor:
         ends = torch.tensor(self.new).cumsum(0)
         return hidden[ends - torch.tensor(self.new)]
+
+    def last_tokens(self, hidden: Tensor) -> Tensor:
+        return hidden[torch.tensor(self.new).cumsum(0) - 1]
 
 
 @pytest.mark.parametrize("positions", POSITIONS)

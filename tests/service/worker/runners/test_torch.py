@@ -13,6 +13,8 @@ from model_base import (
     BertForSequenceClassification,
     BertModel,
     CheckpointMismatch,
+    T5Config,
+    T5ForConditionalGeneration,
 )
 from service.channel.messages import Load
 from service.core.work import SequenceWork, TensorWork, Want
@@ -102,6 +104,24 @@ def test_raw_tensors_go_through_the_documented_forward(make, tmp_path):
     with torch.no_grad():
         wanted = model(torch.tensor(ids), torch.tensor(mask))
     np.testing.assert_allclose(result["pooler_output"], wanted.pooler_output, atol=1e-5)
+
+
+def test_an_encoder_decoder_takes_raw_tensors_and_no_text_alone(tmp_path):
+    config = T5Config(vocab_size=61, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4)
+    model = T5ForConditionalGeneration(config).eval()
+    model.save_pretrained(tmp_path)
+    order = Load(str(tmp_path), "auto", "cpu", (), threads=1, max_batch_tokens=64)
+    runner = TorchRunner.load(order, lambda done, total: None)
+    runner.warm_up()
+    assert (runner.facts.task, runner.facts.max_length) == ("text2text-generation", 2**31 - 1)
+    ids = np.array([[5, 6, 7]])
+    (result,) = runner.run([TensorWork({"input_ids": ids, "decoder_input_ids": ids[:, :2]}, 3)], 1)
+    with torch.no_grad():
+        wanted = model(torch.tensor(ids), decoder_input_ids=torch.tensor(ids[:, :2])).logits
+    np.testing.assert_allclose(result["logits"], wanted, atol=1e-5)
+    text = SequenceWork(ids[0].astype(np.int32), Want.LOGITS)
+    with pytest.raises(InputRejected, match="raw tensors input_ids, decoder_input_ids"):
+        runner.run([text], 1)
 
 
 @pytest.mark.parametrize("vocab_size", [100, 2_000_000_000])

@@ -1,0 +1,193 @@
+"""What models do with a trunk's output, where architectures do the same.
+
+Mixins of a ``PreTrainedModel``, whose ``base_model`` is the trunk; each subclass owns its modules
+and so the names that its checkpoints know. Arguments that are not explained are the trunk's.
+
+Shape letters: B batch, L length, H hidden, V vocabulary. ``[…]`` stands for the axes of the tokens,
+which are the layout's.
+
+Source: transformers 4.19.2; ``NextToken`` and ``LastTokenLabeller`` 4.57.3 (arguments, losses).
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from model_base import outputs
+from model_base.torch import layers
+from model_base.torch.layouts import Layout
+from model_base.torch.module_utils import MixinBase
+
+Maybe = Tensor | None
+Flag = bool | None
+
+
+class Labeller(MixinBase):
+    """An encoder's head whose forward takes ``labels`` and nothing else of its own."""
+
+    config: Any
+    base_model: Any
+
+    def head(self, trunk: Any, labels: Maybe) -> outputs.ModelOutput:
+        """Loss and logits from the trunk's output; each subclass has its own."""
+        raise NotImplementedError
+
+    def forward(
+        self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
+        position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
+        labels: Maybe = None, output_attentions: Flag = None, output_hidden_states: Flag = None,
+        return_dict: Flag = None, layout: Layout | None = None,
+    ) -> Any:  # fmt: skip
+        """Logits, and a loss if there are labels; their shapes are the subclass's."""
+        trunk = self.base_model(
+            input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds,
+            output_attentions=output_attentions, output_hidden_states=output_hidden_states,
+            return_dict=True, layout=layout,
+        )  # fmt: skip
+        return layers.finish(self.head(trunk, labels), self.config, return_dict, trunk)
+
+
+class SpanFinder(MixinBase):
+    """An encoder's head ``qa_outputs`` for where an answer starts and ends."""
+
+    config: Any
+    base_model: Any
+    qa_outputs: nn.Module
+
+    def forward(
+        self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
+        position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
+        start_positions: Maybe = None, end_positions: Maybe = None, output_attentions: Flag = None,
+        output_hidden_states: Flag = None, return_dict: Flag = None, layout: Layout | None = None,
+    ) -> Any:  # fmt: skip
+        """Logits ``[…]`` of each token being the first and the last; positions int64 ``[B]``."""
+        trunk = self.base_model(
+            input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds,
+            output_attentions=output_attentions, output_hidden_states=output_hidden_states,
+            return_dict=True, layout=layout,
+        )  # fmt: skip
+        starts, ends = self.qa_outputs(trunk.last_hidden_state).unbind(-1)
+        loss = layers.span_loss(starts, ends, start_positions, end_positions)
+        output = outputs.QuestionAnsweringModelOutput(loss, starts, ends)
+        return layers.finish(output, self.config, return_dict, trunk)
+
+
+class Chooser(MixinBase):
+    """An encoder's head that picks one of several texts."""
+
+    config: Any
+    base_model: Any
+
+    def score(self, trunk: Any) -> Tensor:
+        """``[B · choices, 1]`` from the trunk's output; each subclass has its own."""
+        raise NotImplementedError
+
+    def example_inputs(self, batch_size: int, sequence_length: int) -> dict[str, Tensor]:
+        """Forward arguments of that size, with two choices."""
+        ids_BCL = torch.zeros((batch_size, 2, sequence_length), dtype=torch.long)
+        return {"input_ids": ids_BCL}
+
+    def forward(
+        self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
+        position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
+        labels: Maybe = None, output_attentions: Flag = None, output_hidden_states: Flag = None,
+        return_dict: Flag = None, layout: Layout | None = None,
+    ) -> Any:  # fmt: skip
+        """Logits ``[B, choices]`` of inputs ``[B, choices, L]``; labels int64 ``[B]``."""
+        per_token = (input_ids, attention_mask, token_type_ids, position_ids)
+        rows = [None if tensor is None else tensor.flatten(0, 1) for tensor in per_token]
+        embeds = None if inputs_embeds is None else inputs_embeds.flatten(0, 1)
+        trunk = self.base_model(
+            *rows, head_mask, embeds,
+            output_attentions=output_attentions, output_hidden_states=output_hidden_states,
+            return_dict=True, layout=layout,
+        )  # fmt: skip
+        choices = layers.tokens_of(input_ids, inputs_embeds).shape[1]
+        logits_BC = self.score(trunk).view(-1, choices)
+        output = outputs.MultipleChoiceModelOutput(layers.token_loss(logits_BC, labels), logits_BC)
+        return layers.finish(output, self.config, return_dict, trunk)
+
+
+class NextToken(MixinBase):
+    """A decoder's head ``lm_head``: scores of the next token."""
+
+    config: Any
+    base_model: Any
+    lm_head: nn.Module
+
+    def get_output_embeddings(self) -> nn.Module:
+        """The head."""
+        return self.lm_head
+
+    def set_output_embeddings(self, value: nn.Module) -> None:
+        """Replace the head."""
+        self.lm_head = value
+
+    def token_scores(self, hidden: Tensor) -> Tensor:
+        """``[…, H]`` → ``[…, V]``."""
+        scores: Tensor = self.lm_head(hidden)
+        return scores
+
+    def forward(
+        self, input_ids: Maybe = None, attention_mask: Maybe = None, position_ids: Maybe = None,
+        past_key_values: Any = None, inputs_embeds: Maybe = None, labels: Maybe = None,
+        use_cache: Flag = None, output_attentions: Flag = None, output_hidden_states: Flag = None,
+        return_dict: Flag = None, layout: Layout | None = None,
+    ) -> Any:  # fmt: skip
+        """Logits ``[…, V]``; labels int64 ``[B, L]`` are the ids, shifted here, -100 for none."""
+        trunk = self.base_model(
+            input_ids, attention_mask, position_ids, past_key_values, inputs_embeds,
+            use_cache if labels is None else False, output_attentions, output_hidden_states,
+            return_dict=True, layout=layout,
+        )  # fmt: skip
+        scores = self.token_scores(trunk.last_hidden_state)
+        output = outputs.CausalLMOutputWithPast(layers.next_token_loss(scores, labels), scores)
+        return layers.finish(output, self.config, return_dict, trunk)
+
+
+class LastTokenLabeller(MixinBase):
+    """A decoder's head ``score``: a label for each text, read at its last token."""
+
+    config: Any
+    base_model: Any
+    score: nn.Module
+
+    def forward(
+        self, input_ids: Maybe = None, attention_mask: Maybe = None, position_ids: Maybe = None,
+        past_key_values: Any = None, inputs_embeds: Maybe = None, labels: Maybe = None,
+        use_cache: Flag = None, output_attentions: Flag = None, output_hidden_states: Flag = None,
+        return_dict: Flag = None, layout: Layout | None = None,
+    ) -> Any:  # fmt: skip
+        """Logits ``[B, labels]``; labels as ``layers.sequence_loss`` takes them."""
+        trunk = self.base_model(
+            input_ids, attention_mask, position_ids, past_key_values, inputs_embeds,
+            use_cache, output_attentions, output_hidden_states, return_dict=True, layout=layout,
+        )  # fmt: skip
+        logits = last_of(
+            self.score(trunk.last_hidden_state), input_ids, self.config.pad_token_id, layout
+        )
+        loss = layers.sequence_loss(logits, labels, self.config)
+        output = outputs.SequenceClassifierOutputWithPast(loss, logits)
+        return layers.finish(output, self.config, return_dict, trunk)
+
+
+def last_of(
+    values: Tensor, input_ids: Maybe, pad_token_id: int | None, layout: Layout | None
+) -> Tensor:
+    """The values ``[…, H]`` at each sequence's last token, ``[B, H]``.
+
+    Without a layout that is the last id that is not padding.
+
+    Raises:
+        ValueError: several sequences, and no padding id to tell where they end.
+    """
+    if layout is not None:
+        return layout.last_tokens(values)
+    if pad_token_id is None and len(values) > 1:
+        raise ValueError("a batch of several sequences needs config.pad_token_id")
+    if pad_token_id is None or input_ids is None:
+        return values[:, -1]
+    places = torch.arange(values.shape[1], device=values.device)
+    last_B = (places * (input_ids != pad_token_id)).argmax(dim=1)
+    return values[torch.arange(len(values), device=values.device), last_B]
