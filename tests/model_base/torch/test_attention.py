@@ -19,8 +19,9 @@ from model_base import (
     BertLMHeadModel,
     BertModel,
 )
-from model_base.torch.attention import Scoring, attend, distance_scores
-from model_base.torch.layouts import Layout, PackedLayout
+from model_base.torch.attention import distance_scores
+from model_base.torch.layouts import PackedLayout
+from tests.model_base.torch import paged
 
 Small = Callable[..., BertConfig]
 POSITIONS = ("absolute", "relative_key", "relative_key_query")
@@ -148,83 +149,18 @@ def test_attention_weights_are_dropped_in_training_only(way: str, small: Small) 
         torch.testing.assert_close(forward(), forward())
 
 
-# ---- paged: the interface has room for it
-
-BLOCK = 16
-
-
-class Blocks:
-    """Keys and values of all sequences, in blocks of 16 tokens scattered over memory."""
-
-    def __init__(self, config: BertConfig, tables: list[list[int]]) -> None:
-        heads = config.num_attention_heads
-        count = 1 + max(max(table) for table in tables)
-        shape = (config.num_hidden_layers, count * BLOCK, heads, config.hidden_size // heads)
-        self.keys, self.values = torch.full(shape, torch.nan), torch.full(shape, torch.nan)
-        self.tables = tables
-
-    def slots(self, sequence: int, length: int) -> list[int]:
-        """Where the first ``length`` tokens of a sequence are."""
-        table = self.tables[sequence]
-        return [table[place // BLOCK] * BLOCK + place % BLOCK for place in range(length)]
-
-
-class PagedLayout(Layout):
-    """``[T]``: the new tokens of each sequence, whose earlier ones are in blocks."""
-
-    def __init__(self, blocks: Blocks, before: list[int], new: list[int]) -> None:
-        self.blocks, self.before, self.new = blocks, before, new
-        self.positions = torch.cat(
-            [torch.arange(b, b + n) for b, n in zip(before, new, strict=True)]
-        )
-
-    def attend(
-        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring
-    ) -> Tensor:
-        contexts, start = [], 0
-        for sequence, (before, new) in enumerate(zip(self.before, self.new, strict=True)):
-            slots = self.blocks.slots(sequence, before + new)
-            own = slice(start, start + new)
-            self.blocks.keys[layer, slots[before:]] = key[own]
-            self.blocks.values[layer, slots[before:]] = value[own]
-            keys, values = self.blocks.keys[layer, slots], self.blocks.values[layer, slots]
-            q, k, v = (t.transpose(0, 1)[None] for t in (query[own], keys, values))
-            context, _ = attend(q, k, v, scoring, causal=True)
-            contexts.append(context[0].transpose(0, 1))
-            start += new
-        return torch.cat(contexts)
-
-    def first_tokens(self, hidden: Tensor) -> Tensor:
-        ends = torch.tensor(self.new).cumsum(0)
-        return hidden[ends - torch.tensor(self.new)]
-
-    def last_tokens(self, hidden: Tensor) -> Tensor:
-        return hidden[torch.tensor(self.new).cumsum(0) - 1]
-
-
 @pytest.mark.parametrize("positions", POSITIONS)
 def test_a_decoder_over_scattered_blocks_gives_the_dense_result(
     positions: str, small: Small
 ) -> None:
     config = small(is_decoder=True, position_embedding_type=positions)
     model = BertModel(config, add_pooling_layer=False).eval()
-    sequences = texts([37, 20, 3])
-    blocks = Blocks(config, tables=[[4, 0, 7], [2, 9], [5]])
-    done, states = [0, 0, 0], [[], [], []]
-    steps = [[16, 15, 1], [1, 1, 1], [19, 1, 1], [1, 3, 0]]
+    sequences = texts(paged.LENGTHS)
     with torch.no_grad():
-        for new in steps:
-            spans = zip(sequences, done, new, strict=True)
-            ids = torch.cat([ids[d : d + n] for ids, d, n in spans])
-            layout = PagedLayout(blocks, done, new)
-            hidden = model(ids, layout=layout).last_hidden_state
-            for state, part in zip(states, hidden.split(new), strict=True):
-                state.append(part)
-            done = [d + n for d, n in zip(done, new, strict=True)]
+        states = paged.decode(model, sequences)
         dense = [model(ids[None]).last_hidden_state[0] for ids in sequences]
-    assert done == [37, 20, 3]
     for state, wanted in zip(states, dense, strict=True):
-        torch.testing.assert_close(torch.cat(state), wanted, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(state, wanted, rtol=1e-5, atol=1e-5)
 
 
 # ---- the documented arguments

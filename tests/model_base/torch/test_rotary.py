@@ -1,0 +1,60 @@
+"""Rotary position embeddings: the angles of every kind, both spellings, the rotation itself."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from model_base import LlamaConfig, UnsupportedConfig
+from model_base.configs.rotary import rope_of
+from model_base.torch.rotary import angles, rotate
+
+ROWS = json.loads((Path(__file__).parents[2] / "data" / "rotary_reference.json").read_text())
+
+
+def config(**fields: Any) -> LlamaConfig:
+    return LlamaConfig(hidden_size=32, num_attention_heads=4, max_position_embeddings=64, **fields)
+
+
+@pytest.mark.parametrize("spelling", ["rope_parameters", "rope_scaling"])
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['name']}-{row['length']}")
+def test_angles_are_those_of_transformers(row: dict[str, Any], spelling: str) -> None:
+    made = config(**{spelling: dict(row["rope"])})
+    cos, sin = angles(rope_of(made), torch.tensor(row["positions"]), torch.float32)
+    torch.testing.assert_close(cos[:, 0], torch.tensor(row["cos"]), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(sin[:, 0], torch.tensor(row["sin"]), rtol=1e-5, atol=1e-5)
+
+
+def test_scores_depend_on_the_distance_only() -> None:
+    query, key = torch.randn(2, 1, 8)
+    rope = rope_of(config())
+    scores = []
+    for start in (0, 9):
+        first, second = (angles(rope, torch.tensor([p]), torch.float32) for p in (start, start + 5))
+        turned = rotate(query[None], first), rotate(key[None], second)
+        scores.append((turned[0] * turned[1]).sum())
+    torch.testing.assert_close(scores[0], scores[1])
+
+
+def test_what_is_not_rotated_stays() -> None:
+    heads = torch.randn(3, 2, 8)
+    rope = rope_of(config(partial_rotary_factor=0.5))
+    turned = rotate(heads, angles(rope, torch.arange(3), torch.float32))
+    assert rope.size == 4
+    assert torch.equal(turned[..., 4:], heads[..., 4:])
+    assert torch.equal(turned[0], heads[0])
+    assert not torch.equal(turned[1, :, :4], heads[1, :, :4])
+
+
+def test_each_type_of_layer_can_have_its_own() -> None:
+    parameters = {"sliding": {"rope_theta": 10.0}, "full": {"rope_theta": 20.0}}
+    made = config(rope_parameters=parameters)
+    assert [rope_of(made, kind).theta for kind in ("sliding", "full")] == [10.0, 20.0]
+
+
+@pytest.mark.parametrize("key", ["type", "rope_type"])
+def test_an_unknown_kind_is_refused_by_name(key: str) -> None:
+    with pytest.raises(UnsupportedConfig, match="'spiral'; accepted: default, linear"):
+        config(rope_scaling={key: "spiral", "factor": 2.0}).check_supported()
