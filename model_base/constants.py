@@ -8,6 +8,8 @@ SAFE_WEIGHTS_INDEX_NAME = "model.safetensors.index.json"
 TF2_WEIGHTS_NAME = "tf_model.h5"
 TF2_WEIGHTS_INDEX_NAME = "tf_model.h5.index.json"
 TF_WEIGHTS_NAME = "model.ckpt"
+TF_WEIGHTS_INDEX_NAME = "model.ckpt.index"
+TF_WEIGHTS_DATA_NAME = "model.ckpt.data-00000-of-00001"
 FLAX_WEIGHTS_NAME = "flax_model.msgpack"
 FLAX_WEIGHTS_INDEX_NAME = "flax_model.msgpack.index.json"
 

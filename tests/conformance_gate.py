@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # Fixture globs, and the architectures among them that we have.
-EXPECTED = ("pt_*", "v457_*", "v5_*", "sp_*")
+EXPECTED = ("pt_*", "v457_*", "v5_*", "sp_*", "tf1_*")
 ARCHITECTURES = ("Bert*", "Llama*", "T5*")
-FRAMEWORKS = "pt,sp"
+FRAMEWORKS = "pt,sp,tf1"
 
 # Stacks that may be absent; what needs one is then skipped.
 NOT_INSTALLED = ("tf is not installed", "flax is not installed")
@@ -30,8 +30,6 @@ NOT_INSTALLED = ("tf is not installed", "flax is not installed")
 NOT_YET = {
     ("*", "generate*"): "generation is not written yet",
     ("*", "warpers*"): "logits processors come with generation",
-    ("sp_lookup_order", "cases.*tf1*"): "TensorFlow 1 checkpoints are not read yet",
-    ("sp_lookup_order", "cases.pt_from_tf.*"): "TensorFlow 1 checkpoints are not read yet",
 }
 
 # Name of the check; True, False, "skip" or "n/a"; detail.

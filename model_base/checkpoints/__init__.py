@@ -9,12 +9,16 @@ from pathlib import Path
 from model_base.checkpoints.base import CheckpointFormat
 from model_base.checkpoints.flax_msgpack import FlaxMsgpack
 from model_base.checkpoints.safetensors import Safetensors
+from model_base.checkpoints.tf_checkpoint import TfCheckpointFormat
 from model_base.checkpoints.tf_h5 import TfH5
 from model_base.checkpoints.torch_bin import TorchBin
 from model_base.errors import CheckpointUnreadable
 
 SAFETENSORS, TORCH_BIN, TF_H5, FLAX_MSGPACK = Safetensors(), TorchBin(), TfH5(), FlaxMsgpack()
-FORMATS: tuple[CheckpointFormat, ...] = (SAFETENSORS, TORCH_BIN, TF_H5, FLAX_MSGPACK)
+TF_CHECKPOINT = TfCheckpointFormat()
+FORMATS: tuple[CheckpointFormat, ...] = (
+    SAFETENSORS, TORCH_BIN, TF_CHECKPOINT, TF_H5, FLAX_MSGPACK,
+)  # fmt: skip
 
 
 def format_of(path: Path) -> CheckpointFormat:

@@ -19,6 +19,10 @@ Canonical = tuple[str, Transpose | None]
 Convention = Callable[[str, Shape], Canonical]
 
 _KERAS_NAMES = {"kernel": "weight", "embeddings": "weight", "gamma": "weight", "beta": "bias"}
+_TF1_NAMES = {
+    "kernel": "weight", "gamma": "weight", "beta": "bias", "output_weights": "weight",
+    "output_bias": "bias", "w": "weight", "g": "weight", "b": "bias",
+}  # fmt: skip
 _FLAX_NAMES = {"kernel": "weight", "scale": "weight", "embedding": "weight"}
 
 
@@ -37,6 +41,21 @@ def keras_names(name: str, shape: Shape) -> Canonical:
     is_kernel = parts[-1] == "kernel"
     parts[-1] = _KERAS_NAMES.get(parts[-1], parts[-1])
     return ".".join(parts), _kernel_to_torch(len(shape)) if is_kernel else None
+
+
+def tf1_names(name: str, shape: Shape) -> Canonical:
+    """TensorFlow 1, as Google's BERT and OpenAI's GPT-2 named their variables.
+
+    ``bert/encoder/layer_0/output/dense/kernel``, ``cls/predictions/output_bias``,
+    ``model/h0/attn/c_attn/w``: numbers of layers are parts of names, tables have no last name.
+    """
+    parts = name.removeprefix("model/").split("/")
+    is_kernel = parts[-1] == "kernel"
+    parts[-1] = _TF1_NAMES.get(parts[-1], parts[-1])
+    name = re.sub(r"(^|\.)(layer|h)_?(\d+)(?=\.)", r"\1\2.\3", ".".join(parts))
+    if name.endswith("_embeddings") or name in ("wte", "wpe"):
+        name += ".weight"
+    return name, _kernel_to_torch(len(shape)) if is_kernel else None
 
 
 def flax_names(name: str, shape: Shape) -> Canonical:

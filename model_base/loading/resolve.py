@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from model_base import constants as names
-from model_base.checkpoints import FLAX_MSGPACK, SAFETENSORS, TF_H5, TORCH_BIN, format_of
+from model_base.checkpoints import (
+    FLAX_MSGPACK,
+    SAFETENSORS,
+    TF_CHECKPOINT,
+    TF_H5,
+    TORCH_BIN,
+    format_of,
+)
 from model_base.checkpoints.base import Checkpoint, CheckpointFormat
 from model_base.checkpoints.sharding import Index, ShardedCheckpoint, read_index
 from model_base.errors import CheckpointNotFound, CheckpointUnreadable
@@ -21,13 +28,16 @@ class Kind:
     """One kind of weights: its format and the names of the whole file and of the index.
 
     Attributes:
+        index: empty if there are no shards with an index of ours.
         flag: the argument of ``from_pretrained`` that asks for it; empty for our own.
+        beside: files that the whole one needs.
     """
 
     format: CheckpointFormat
     whole: str
     index: str
     flag: str = ""
+    beside: tuple[str, ...] = ()
 
 
 _MAX_LISTED = 5
@@ -37,6 +47,7 @@ _MAX_SHOWN = 100
 KINDS = (
     Kind(SAFETENSORS, names.SAFE_WEIGHTS_NAME, names.SAFE_WEIGHTS_INDEX_NAME),
     Kind(TORCH_BIN, names.WEIGHTS_NAME, names.WEIGHTS_INDEX_NAME),
+    Kind(TF_CHECKPOINT, names.TF_WEIGHTS_INDEX_NAME, "", "from_tf", (names.TF_WEIGHTS_DATA_NAME,)),
     Kind(TF_H5, names.TF2_WEIGHTS_NAME, names.TF2_WEIGHTS_INDEX_NAME, "from_tf"),
     Kind(FLAX_MSGPACK, names.FLAX_WEIGHTS_NAME, names.FLAX_WEIGHTS_INDEX_NAME, "from_flax"),
 )
@@ -123,8 +134,10 @@ def find_kind(files: ModelFiles, kind: Kind) -> WeightFiles | None:
         CheckpointUnreadable: the index is damaged, or a shard that it names is absent.
     """
     if (path := files.find(kind.whole)) is not None:
+        for name in kind.beside:
+            files.find(name)
         return WeightFiles(kind.format, [path], files.label)
-    if (path := files.find(kind.index)) is None:
+    if not kind.index or (path := files.find(kind.index)) is None:
         return None
     index = read_index(path)
     shards = {name: files.find(name) for name in index.files}
@@ -149,7 +162,7 @@ def _not_found(files: ModelFiles, wish: Wish) -> CheckpointNotFound:
                 f"{files.label} has {kind.whole}, written by another framework, and no weights "
                 f"of this one: set {kind.flag}=True to load it"
             )
-    wanted = [name for kind in wish.kinds for name in (kind.whole, kind.index)]
+    wanted = [name for kind in wish.kinds for name in (kind.whole, kind.index) if name]
     found: Any = ""
     if isinstance(files, Folder):
         found = f"; it holds {sorted(p.name for p in files.path.iterdir())[:20]}"

@@ -19,8 +19,8 @@ from model_base.checkpoints.sharding import ShardedCheckpoint
 from model_base.checkpoints.torch_bin import to_numpy
 from model_base.conversion.conventions import torch_names
 from model_base.conversion.rules import Recipes, Rule
-from model_base.errors import CheckpointMismatch, CheckpointNotFound, CheckpointUnreadable
-from model_base.hub.files import Folder, ModelFiles, model_files
+from model_base.errors import CheckpointMismatch
+from model_base.hub.files import Folder, model_files
 from model_base.loading.match import Match, Wanted, canonical, match
 from model_base.loading.report import LoadReport
 from model_base.loading.resolve import (
@@ -86,29 +86,12 @@ def find_weights(name_or_path: str | Path, flags: frozenset[str], **options: Any
         CheckpointUnreadable: an index or a name is damaged, or the format is not read here.
     """
     path, wish = Path(name_or_path), Wish(flags)
-    if path.is_file() and path.suffix != ".index":
+    index = path.with_name(path.name + ".index")  # a TensorFlow 1 checkpoint goes by its prefix
+    if not path.exists() and index.is_file():
+        path = index
+    if path.is_file():
         return resolve_file(path, wish)
-    prefix = path.with_suffix("") if path.suffix == ".index" else path
-    if not path.is_dir() and prefix.with_name(prefix.name + ".index").is_file():
-        raise _tf1(prefix, flags)
-    files = model_files(name_or_path, **options)
-    if "from_tf" in flags and _is_tf1(files):
-        raise _tf1(Path(files.label) / constants.TF_WEIGHTS_NAME, flags)
-    return resolve_weights(files, wish)
-
-
-def _is_tf1(files: ModelFiles) -> bool:
-    """4.19 takes a TensorFlow 1 checkpoint before an h5 file; here the h5 file comes first."""
-    has_h5 = any(find_kind(files, kind) for kind in KINDS if kind.flag == "from_tf")
-    return not has_h5 and files.find(constants.TF_WEIGHTS_NAME + ".index") is not None
-
-
-def _tf1(path: Path, flags: frozenset[str]) -> Exception:
-    if "from_tf" not in flags:
-        return CheckpointNotFound(f"{path} is a TensorFlow 1 checkpoint: set from_tf=True")
-    return CheckpointUnreadable(
-        f"{path} is a TensorFlow 1 checkpoint, which is not read by this version"
-    )
+    return resolve_weights(model_files(name_or_path, **options), wish)
 
 
 def pick_dtype(torch_dtype: Any, config: Any, source: Source | None, name: str) -> torch.dtype:

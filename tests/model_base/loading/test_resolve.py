@@ -108,4 +108,4 @@ def test_what_was_looked_for_is_listed_once(tmp_path: Path) -> None:
     with pytest.raises(CheckpointNotFound) as refused:
         resolve_any(Folder(tmp_path))
     listed = str(refused.value).partition("none of ")[2].partition(";")[0].split(", ")
-    assert len(listed) == len(set(listed)) == 8
+    assert len(listed) == len(set(listed)) == 9
