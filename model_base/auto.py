@@ -1,9 +1,12 @@
 """AutoConfig and the auto classes: pick the class that a configuration names.
 
-The tables are made of ``configs.CONFIGS`` and each configuration's ``heads``.
+The tables are made of ``configs.CONFIGS`` and each configuration's ``heads``. Other packages add
+theirs: with ``AutoConfig.register`` and ``AutoModel.register``, or by an entry point of the group
+``model_base.architectures`` whose name is a ``model_type`` and whose object the configuration.
 """
 
 import importlib
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,28 +33,49 @@ TASKS = {
 _HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "use_auth_token")
 
 
+ENTRY_POINTS = "model_base.architectures"
+
+_configs: dict[str, type[PretrainedConfig]] = {c.model_type: c for c in CONFIGS}
+_models: dict[tuple[str, type[PretrainedConfig]], Any] = {}
+
+
 def config_class(model_type: Any) -> type[PretrainedConfig]:
     """The configuration class of a ``model_type``.
 
     Raises:
         UnsupportedConfig: no architecture has it; the message lists those there are.
     """
-    for candidate in CONFIGS:
-        if candidate.model_type == model_type:
-            return candidate
-    known = ", ".join(c.model_type for c in CONFIGS)
-    raise UnsupportedConfig("model_type", model_type, known)
+    if isinstance(model_type, str) and model_type not in _configs:
+        for entry in entry_points(group=ENTRY_POINTS, name=model_type):
+            AutoConfig.register(model_type, entry.load())
+    if not isinstance(model_type, str) or model_type not in _configs:
+        raise UnsupportedConfig("model_type", model_type, ", ".join(_configs))
+    return _configs[model_type]
 
 
 def model_module(config: type[PretrainedConfig]) -> ModuleType:
-    """The torch model file of a configuration's architecture."""
-    name = config.__module__.rpartition(".")[2]
-    return importlib.import_module(f"model_base.torch.models.{name}")
+    """The torch model file of an architecture: ``configs/foo.py`` → ``torch/models/foo.py``."""
+    package, _, name = config.__module__.rpartition(".configs.")
+    return importlib.import_module(f"{package}.torch.models.{name}")
 
 
 def model_class(name: str, config: PretrainedConfig) -> Any:
     """The torch class ``name`` of a configuration's architecture."""
     return getattr(model_module(type(config)), name)
+
+
+def head_class(auto: str, config: PretrainedConfig) -> Any:
+    """The torch class for an auto class and a configuration.
+
+    Raises:
+        ValueError: the architecture has no such head.
+    """
+    kind = type(config)
+    if (auto, kind) in _models:
+        return _models[auto, kind]
+    if auto not in kind.heads:
+        raise ValueError(f"{kind.__name__} has no class for {auto}")
+    return model_class(kind.heads[auto], config)
 
 
 def stored_head(config: PretrainedConfig) -> str:
@@ -87,6 +111,21 @@ class AutoConfig:
         """A configuration with default values."""
         return config_class(model_type)(**kwargs)
 
+    @staticmethod
+    def register(model_type: str, config: type[PretrainedConfig]) -> None:
+        """Add an architecture's configuration.
+
+        Raises:
+            ValueError: the class says another ``model_type``, or the type is taken.
+        """
+        if config.model_type != model_type:
+            raise ValueError(
+                f"{config.__name__}.model_type is {config.model_type!r}; accepted: {model_type!r}"
+            )
+        if _configs.setdefault(model_type, config) is not config:
+            taken = _configs[model_type].__name__
+            raise ValueError(f"model_type {model_type!r} is taken by {taken}")
+
 
 class _AutoModel:
     """Base of the auto classes: each picks one head of an architecture."""
@@ -98,16 +137,26 @@ class _AutoModel:
         )
 
     @classmethod
-    def _class_for(cls, config: PretrainedConfig) -> Any:
-        head = type(config).heads.get(cls.__name__)
-        if head is None:
-            raise ValueError(f"{type(config).__name__} has no class for {cls.__name__}")
-        return model_class(head, config)
+    def register(cls, config_class: type[PretrainedConfig], model_class: Any) -> None:
+        """Make ``model_class`` what this auto class picks for a configuration.
+
+        Raises:
+            ValueError: the model belongs to another configuration, or the place is taken.
+        """
+        if model_class.config_class is not config_class:
+            raise ValueError(
+                f"{model_class.__name__}.config_class is {model_class.config_class!r}; accepted: "
+                f"{config_class.__name__}"
+            )
+        key = cls.__name__, config_class
+        if cls.__name__ in config_class.heads or _models.get(key, model_class) is not model_class:
+            raise ValueError(f"{config_class.__name__} has a class for {cls.__name__}")
+        _models[key] = model_class
 
     @classmethod
     def from_config(cls, config: PretrainedConfig, **kwargs: Any) -> Any:
         """A new model with initialised weights."""
-        return cls._class_for(config)._from_config(config, **kwargs)
+        return head_class(cls.__name__, config)._from_config(config, **kwargs)
 
     @classmethod
     def from_pretrained(
@@ -127,7 +176,9 @@ class _AutoModel:
                 config or name, return_unused_kwargs=True, **kwargs
             )
             kwargs |= hub
-        return cls._class_for(config).from_pretrained(name, *model_args, config=config, **kwargs)
+        return head_class(cls.__name__, config).from_pretrained(
+            name, *model_args, config=config, **kwargs
+        )
 
 
 def _auto(name: str) -> type[_AutoModel]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from model_base.auto import TASKS, AutoConfig, model_class, model_module, stored_head
+from model_base.auto import TASKS, AutoConfig, head_class, model_module, stored_head
 from model_base.checkpoints.torch_bin import numpy_dtype, to_numpy
 from model_base.configs import CONFIGS
 from model_base.errors import CheckpointMismatch, ModelBaseError
@@ -72,7 +72,7 @@ class TorchRunner(Runner):
         config = AutoConfig.from_pretrained(order.folder)
         head = "AutoModel" if order.pooling else stored_head(config)
         flag = next(k.flag for k in KINDS if k.format is resolve_any(files).format)
-        model = model_class(type(config).heads[head], config).from_pretrained(
+        model = head_class(head, config).from_pretrained(
             order.folder,
             config=config,
             torch_dtype=order.dtype,
