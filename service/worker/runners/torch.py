@@ -142,23 +142,21 @@ class TorchRunner(Runner):
         lengths = [item.num_tokens for item in batch]
         num_tokens = sum(lengths)
         filler = np.zeros(-num_tokens % _ROW_MULTIPLE, np.int32)
-        ids_T = self._tensor([*(item.input_ids for item in batch), filler])
-        types = None
-        if any(item.token_type_ids is not None for item in batch):
-            types = self._tensor([
-                *(
-                    np.zeros(item.num_tokens, np.int32) if item.token_type_ids is None
-                    else item.token_type_ids
-                    for item in batch
-                ),
-                filler,
-            ])  # fmt: skip
+        inputs = {"input_ids": self._tensor([*(item.input_ids for item in batch), filler])}
+        has_types = any(item.token_type_ids is not None for item in batch)
+        if has_types and "token_type_ids" in self._arguments:
+            kinds = (
+                np.zeros(item.num_tokens, np.int32) if item.token_type_ids is None
+                else item.token_type_ids
+                for item in batch
+            )  # fmt: skip
+            inputs["token_type_ids"] = self._tensor([*kinds, filler])
         layout = PackedLayout(
             lengths, causal=self._model.is_causal, num_filler=len(filler), device=self._device
         )
         is_trunk = all(item.want is not Want.LOGITS for item in batch)
         model = self._model.base_model if is_trunk else self._model
-        output = model(input_ids=ids_T, token_type_ids=types, layout=layout, return_dict=True)
+        output = model(**inputs, layout=layout, return_dict=True)
         if not is_trunk:
             return _split(output, lengths)
         hidden_TH = output.last_hidden_state[:num_tokens]

@@ -13,6 +13,8 @@ from model_base import (
     BertForSequenceClassification,
     BertModel,
     CheckpointMismatch,
+    LlamaConfig,
+    LlamaForCausalLM,
     T5Config,
     T5ForConditionalGeneration,
 )
@@ -122,6 +124,22 @@ def test_an_encoder_decoder_takes_raw_tensors_and_no_text_alone(tmp_path):
     text = SequenceWork(ids[0].astype(np.int32), Want.LOGITS)
     with pytest.raises(InputRejected, match="raw tensors input_ids, decoder_input_ids"):
         runner.run([text], 1)
+
+
+def test_a_decoder_is_packed_causally_and_takes_no_token_types(tmp_path):
+    config = LlamaConfig(vocab_size=61, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+                         num_attention_heads=4, max_position_embeddings=64)  # fmt: skip
+    model = LlamaForCausalLM(config).eval()
+    model.save_pretrained(tmp_path)
+    order = Load(str(tmp_path), "auto", "cpu", (), threads=1, max_batch_tokens=64)
+    runner = TorchRunner.load(order, lambda done, total: None)
+    runner.warm_up()
+    texts = [np.arange(3, 3 + n, dtype=np.int32) for n in (5, 2)]
+    work = [SequenceWork(ids, Want.LOGITS, token_type_ids=np.zeros_like(ids)) for ids in texts]
+    for ids, result in zip(texts, runner.run(work, 1), strict=True):
+        with torch.no_grad():
+            wanted = model(torch.tensor(ids[None].astype(np.int64))).logits[0]
+        np.testing.assert_allclose(result["logits"], wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize("vocab_size", [100, 2_000_000_000])
