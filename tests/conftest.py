@@ -15,3 +15,9 @@ def fixtures() -> Path:
     if not (folder / "manifest.json").is_file():
         pytest.skip("no gold fixtures: set MODEL_BASE_FIXTURES to their folder")
     return folder
+
+
+@pytest.fixture
+def tiny_bert() -> Path:
+    """Folder of a small BERT tokenizer that is written as ``vocab.txt``."""
+    return ROOT / "tests" / "data" / "tiny_bert"

@@ -68,7 +68,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     def start(fixtures: dict[str, list[gate.Result]], status: int = 1) -> int:
         entries = [{"name": name, "architecture": "BertModel"} for name in NAMES]
         for folder, file, text in (
-            ("fixtures", "manifest.json", json.dumps({"fixtures": entries})),
+            ("fixtures", "manifest.json", json.dumps({"fixtures": entries, "tokenizers": []})),
             ("conformance", "run.py", TOOL.format(fixtures=fixtures, status=status)),
         ):
             (tmp_path / folder).mkdir()

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from model_base.auto import AutoConfig
+from model_base.tokenization.settings import TokenizerNotFound
 from service.core.messages import ModelFacts
 from service.tasks.sentence_transformers import (
     SentenceTransformersConfig,
     read_sentence_transformers,
 )
 from service.tasks.tokenizer import Tokenizer
-from service.tasks.tokenizer_files import TokenizerNotFound
 
 
 @dataclass(frozen=True, slots=True)

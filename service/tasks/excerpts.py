@@ -11,7 +11,7 @@ import string
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers
 
-from service.tasks.tokenizer_files import Direction
+from model_base.tokenization.settings import Direction
 
 _IDEOGRAPHS = "\u4e00-\u9fff"
 

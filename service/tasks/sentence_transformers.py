@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from model_base.tokenization.json_files import read_json, read_object
 from service.core.work import Pooling
-from service.tasks.json_files import read_json, read_object
 
 _FLAGS = {
     "pooling_mode_cls_token": "cls",

@@ -9,16 +9,11 @@ import numpy as np
 import tokenizers
 from tokenizers import normalizers
 
+from model_base.tokenization.files import TokenizerFiles, read_tokenizer
+from model_base.tokenization.settings import Direction, UnsupportedTokenizer, failing_as
 from service.core.errors import BackendFailed, BadRequest
 from service.core.messages import Array
 from service.tasks.excerpts import cut_points, excerpt
-from service.tasks.tokenizer_files import (
-    Direction,
-    TokenizerFiles,
-    UnsupportedTokenizer,
-    failing_as,
-    read_tokenizer,
-)
 
 MAX_WINDOWS = 256
 """Windows one text may be read in."""

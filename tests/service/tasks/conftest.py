@@ -1,4 +1,3 @@
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -30,11 +29,6 @@ def data() -> Path:
 
 
 @pytest.fixture
-def tiny_bert() -> Path:
-    return DATA / "tiny_bert"
-
-
-@pytest.fixture
 def facts() -> ModelFacts:
     return FACTS
 
@@ -45,14 +39,6 @@ def context(tiny_bert: Path) -> Callable[..., TaskContext]:
         return replace(TaskContext.from_folder(tiny_bert, FACTS), **changes)
 
     return build
-
-
-@pytest.fixture
-def fixtures() -> Path:
-    folder = Path(os.environ.get("MODEL_BASE_FIXTURES", ROOT.parent / "shared" / "fixtures"))
-    if not (folder / "manifest.json").is_file():
-        pytest.skip("no fixtures: set MODEL_BASE_FIXTURES to their folder")
-    return folder
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from model_base.tokenization.json_files import UnreadableFile
 from service.core.work import Pooling
-from service.tasks.json_files import UnreadableFile
 from service.tasks.sentence_transformers import (
     SentenceTransformersConfig,
     UnsupportedModule,

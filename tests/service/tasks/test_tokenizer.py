@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import tokenizers
 
+from model_base.tokenization.files import read_tokenizer
+from model_base.tokenization.settings import UnsupportedTokenizer
 from service.core.errors import BadRequest
 from service.tasks.tokenizer import Tokenizer
-from service.tasks.tokenizer_files import UnsupportedTokenizer, read_tokenizer
 
 FAMILIES = (
     "albert", "bart", "bert", "camembert", "clip", "gemma", "gpt2", "gpt_neox", "llama",

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
-from service.tasks import tokenizer_files
-from service.tasks.json_files import UnreadableFile
-from service.tasks.tokenizer_files import TokenizerNotFound, UnsupportedTokenizer, read_tokenizer
+from model_base.tokenization import files as tokenizer_files
+from model_base.tokenization import settings
+from model_base.tokenization.files import read_tokenizer
+from model_base.tokenization.json_files import UnreadableFile
+from model_base.tokenization.settings import TokenizerNotFound, UnsupportedTokenizer
 
 
 @pytest.fixture
@@ -31,7 +33,9 @@ def ids(folder: Path, text: str) -> list[int]:
 
 
 def test_a_folder_without_files_names_those_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(TokenizerNotFound, match=r"tokenizer\.json and vocab\.txt") as caught:
+    with pytest.raises(
+        TokenizerNotFound, match=r"tokenizer\.json, vocab\.txt, vocab\.json with"
+    ) as caught:
         read_tokenizer(tmp_path)
     assert str(tmp_path) not in str(caught.value)
 
@@ -71,7 +75,7 @@ def test_a_tokenizer_that_cannot_encode_is_refused_when_it_is_read(
 def test_a_file_over_the_cap_is_refused_unread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(tokenizer_files, "MAX_TOKENIZER_BYTES", 10)
+    monkeypatch.setattr(settings, "MAX_TOKENIZER_BYTES", 10)
     (tmp_path / name).write_text("x" * 11)
     with pytest.raises(UnsupportedTokenizer, match=f"{name}: 11 bytes, at most 10"):
         read_tokenizer(tmp_path)

@@ -7,23 +7,33 @@ that would change ids and are not applied are refused by name.
 
 import base64
 import math
-import reprlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import tokenizers
-from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, normalizers, pre_tokenizers
 
-from service.tasks.json_files import read_object
-
-Direction = Literal["left", "right"]
-
-MAX_TOKENIZER_BYTES = 200 * 2**20
-"""The largest in use, of vocabularies of 260,000 entries, take 35 MiB."""
+from model_base.tokenization.json_files import read_object
+from model_base.tokenization.settings import (
+    BERT_SETTINGS,
+    NAMES,
+    Direction,
+    TokenizerNotFound,
+    UnsupportedTokenizer,
+    check_size,
+    content_of,
+    failing_as,
+    read_settings,
+)
+from model_base.tokenization.vocabularies import (
+    BERT_TOKENS,
+    byte_level,
+    byte_level_defaults,
+    wordpiece,
+)
 
 MAX_STEPS = 16
 MAX_INSERT = 64
@@ -33,54 +43,11 @@ MAX_GROWTH = 256
 steps that lengthen the text, and how many times longer it becomes. Those in use have up to 9
 steps; the map of characters of most SentencePiece models makes 18 of one."""
 
-_FILES = ("tokenizer.json", "vocab.txt")
-_NAMES = (
-    "unk_token", "sep_token", "pad_token", "cls_token", "mask_token", "bos_token", "eos_token",
-)  # fmt: skip
-_WORDPIECE_CLASSES = frozenset(
-    f"{name}Tokenizer{fast}"
-    for name in ("Bert", "DistilBert", "Electra", "MobileBert", "ConvBert", "LayoutLM")
-    for fast in ("", "Fast")
-)
-_WORDPIECE_MODELS = frozenset(
-    {"bert", "distilbert", "electra", "mobilebert", "convbert", "layoutlm"}
-)
 _PLAIN_CLASSES = frozenset({"PreTrainedTokenizerFast", "TokenizersBackend"})
 """Classes that take ``tokenizer.json`` as it is."""
-_BERT_SETTINGS = {
-    "do_lower_case": "lowercase",
-    "strip_accents": "strip_accents",
-    "tokenize_chinese_chars": "handle_chinese_chars",
-}
-_BERT_TOKENS = {
-    "unk_token": "[UNK]",
-    "sep_token": "[SEP]",
-    "pad_token": "[PAD]",
-    "cls_token": "[CLS]",
-    "mask_token": "[MASK]",
-}
-_FLAGS = (
-    *_BERT_SETTINGS, "do_basic_tokenize", "split_special_tokens", "add_prefix_space",
-    "add_bos_token", "add_eos_token",
-)  # fmt: skip
 _SEQUENCES = ("normalizers", "pretokenizers", "decoders")
 _MAX_ID = 2**31 - 1
 _NO_LIMIT = 10**9  # files without a limit say 1e30
-
-
-class TokenizerError(ValueError):
-    """Raised when a model's tokenizer cannot be used; base of the two below."""
-
-
-class TokenizerNotFound(TokenizerError):
-    """Raised when a folder holds no tokenizer file."""
-
-    def __init__(self) -> None:
-        super().__init__(f"no tokenizer: looked for {' and '.join(_FILES)}")
-
-
-class UnsupportedTokenizer(TokenizerError):
-    """Raised when a tokenizer file is unreadable or asks for what is not implemented."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,29 +59,34 @@ class TokenizerFiles:
         special_ids: id by the names of transformers, such as ``mask_token``.
         model_max_length: tokens; None when the files name no limit.
         truncation_side: the end that is cut when a request names none.
+        config: all settings, defaults of the vocabulary's kind included.
     """
 
     tokenizer: tokenizers.Tokenizer
     special_ids: Mapping[str, int]
     model_max_length: int | None
     truncation_side: Direction
+    config: Mapping[str, Any]
 
 
 def read_tokenizer(folder: Path) -> TokenizerFiles:
     """Read the tokenizer of a model's folder.
 
     Raises:
-        TokenizerNotFound: neither ``tokenizer.json`` nor ``vocab.txt`` is there.
+        TokenizerNotFound: none of ``FILES`` is there.
         UnsupportedTokenizer: too large, malformed, or a setting that is not honoured.
         UnreadableFile: a settings file is not JSON.
     """
-    config = _read_config(folder)
+    config = read_config(folder)
     if (folder / "tokenizer.json").is_file():
         tokenizer = _from_json(folder / "tokenizer.json")
         _apply_settings(tokenizer, config)
     elif (folder / "vocab.txt").is_file():
-        config = {**_BERT_TOKENS, **config}
-        tokenizer = _from_vocab(folder, config)
+        config = {**BERT_TOKENS, **config}
+        tokenizer = wordpiece(folder, config)
+    elif (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
+        config = {**byte_level_defaults(folder, config), **config}
+        tokenizer = byte_level(folder, config)
     else:
         raise TokenizerNotFound
     tokenizer.no_padding()
@@ -127,69 +99,20 @@ def read_tokenizer(folder: Path) -> TokenizerFiles:
         special_ids=special_ids,
         model_max_length=_max_length(config),
         truncation_side="left" if config.get("truncation_side") == "left" else "right",
+        config=config,
     )
 
 
-@contextmanager
-def failing_as(wrap: Callable[[str], Exception]) -> Iterator[None]:
-    """Raise what ``wrap`` makes of the message of anything that the library raises.
-
-    It raises bare ``Exception``; a panic of its compiled part is a ``BaseException``, which
-    would pass every handler up to the end of the process.
-    """
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    except BaseException as error:
-        raise wrap(str(error)) from error
-
-
-def _read_config(folder: Path) -> Mapping[str, Any]:
+def read_config(folder: Path) -> Mapping[str, Any]:
     """Settings; the special tokens of the older, separate file win over the same ones here."""
-    config = _read_settings(folder / "tokenizer_config.json")
+    config = read_settings(folder / "tokenizer_config.json")
     if "added_tokens_decoder" in config:
         return config
-    return {**config, **_read_settings(folder / "special_tokens_map.json")}
-
-
-def _read_settings(path: Path) -> Mapping[str, Any]:
-    """Settings of one file; a wrong type is refused by file and key."""
-    config = read_object(path)
-    for key, value in config.items():
-        if value is None:
-            continue
-        if key in _FLAGS and not isinstance(value, bool):
-            raise _wrong_type(path, key, value, "true or false")
-        if key in _NAMES and _content(value) is None:
-            raise _wrong_type(path, key, value, "a token")
-        if key == "additional_special_tokens" and not _are_tokens(value):
-            raise _wrong_type(path, key, value, "a list of tokens")
-        if key == "tokenizer_class" and not isinstance(value, str):
-            raise _wrong_type(path, key, value, "a name")
-    return config
-
-
-def _are_tokens(value: Any) -> bool:
-    return isinstance(value, list) and all(_content(token) is not None for token in value)
-
-
-def _wrong_type(path: Path, key: str, value: Any, accepted: str) -> UnsupportedTokenizer:
-    return UnsupportedTokenizer(
-        f"{path.name}: {key} is {reprlib.repr(value)}; accepted: {accepted}"
-    )
-
-
-def _check_size(path: Path) -> None:
-    num_bytes = path.stat().st_size
-    if num_bytes > MAX_TOKENIZER_BYTES:
-        raise UnsupportedTokenizer(
-            f"{path.name}: {num_bytes} bytes, at most {MAX_TOKENIZER_BYTES} are read"
-        )
+    return {**config, **read_settings(folder / "special_tokens_map.json")}
 
 
 def _from_json(path: Path) -> tokenizers.Tokenizer:
-    _check_size(path)
+    check_size(path)
     content = path.read_bytes()
     with failing_as(lambda why: UnsupportedTokenizer(f"{path.name}: not readable ({why})")):
         pipeline = msgspec.json.decode(content, type=_Pipeline)
@@ -262,68 +185,13 @@ def _longest_entry(charsmap: str) -> int:
     return max(len(text.decode(errors="replace")) for text in texts)
 
 
-def _from_vocab(folder: Path, config: Mapping[str, Any]) -> tokenizers.Tokenizer:
-    """BERT's WordPiece from its list of tokens, one a line."""
-    _check_wordpiece(folder, config)
-    vocab = _read_vocab(folder / "vocab.txt")
-    unk, cls, sep, pad, mask = (
-        _content(config.get(f"{name}_token")) or _BERT_TOKENS[f"{name}_token"]
-        for name in ("unk", "cls", "sep", "pad", "mask")
-    )
-    for token in (unk, cls, sep):
-        if token not in vocab:
-            raise UnsupportedTokenizer(f"vocab.txt: special token {token!r} is missing")
-    tokenizer = tokenizers.Tokenizer(models.WordPiece(vocab, unk_token=unk))
-    tokenizer.normalizer = normalizers.BertNormalizer(
-        clean_text=True,
-        handle_chinese_chars=config.get("tokenize_chinese_chars") is not False,
-        strip_accents=config.get("strip_accents"),
-        lowercase=config.get("do_lower_case") is not False,
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{cls}:0 $A:0 {sep}:0",
-        pair=f"{cls}:0 $A:0 {sep}:0 $B:1 {sep}:1",
-        special_tokens=[(cls, vocab[cls]), (sep, vocab[sep])],
-    )
-    tokenizer.decoder = decoders.WordPiece()
-    special = (unk, cls, sep, pad, mask)
-    tokenizer.add_special_tokens([token for token in special if token in vocab])
-    return tokenizer
-
-
-def _check_wordpiece(folder: Path, config: Mapping[str, Any]) -> None:
-    """Refuse a ``vocab.txt`` that is not of BERT's kind: other tokenizers use the name too."""
-    name = config.get("tokenizer_class")
-    model = read_object(folder / "config.json").get("model_type")
-    if not isinstance(model, str | None):
-        raise _wrong_type(folder / "config.json", "model_type", model, "a name")
-    if name is not None and name not in _WORDPIECE_CLASSES:
-        raise UnsupportedTokenizer(f"tokenizer_class {name!r} needs a tokenizer.json")
-    if name is None and model is not None and model not in _WORDPIECE_MODELS:
-        raise UnsupportedTokenizer(f"model_type {model!r} needs a tokenizer.json")
-    if config.get("do_basic_tokenize") is False:
-        raise UnsupportedTokenizer("tokenizer_config.json: do_basic_tokenize=false")
-    if config.get("never_split"):
-        raise UnsupportedTokenizer("tokenizer_config.json: never_split is not supported")
-
-
-def _read_vocab(path: Path) -> dict[str, int]:
-    _check_size(path)
-    try:
-        with path.open(encoding="utf-8") as lines:
-            return {line.rstrip("\n"): index for index, line in enumerate(lines)}
-    except UnicodeDecodeError as error:
-        raise UnsupportedTokenizer(f"{path.name}: not UTF-8") from error
-
-
 def _apply_settings(tokenizer: tokenizers.Tokenizer, config: Mapping[str, Any]) -> None:
     """Let the settings that win over ``tokenizer.json`` do so."""
     normalizer = tokenizer.normalizer
     if config.get("tokenizer_class", "PreTrainedTokenizerFast") in _PLAIN_CLASSES:
         return
     if isinstance(normalizer, normalizers.BertNormalizer):
-        for setting, attribute in _BERT_SETTINGS.items():
+        for setting, attribute in BERT_SETTINGS.items():
             is_open = setting == "strip_accents"  # null has a meaning: as lowercase is
             if setting in config and (is_open or config[setting] is not None):
                 setattr(normalizer, attribute, config[setting])
@@ -378,13 +246,13 @@ def _add_tokens(
                 f"added token {token.content!r}: declared with id {token_id}, found with {found}"
             )
     for value in _special_values(config):
-        content = _content(value)
+        content = content_of(value)
         if content and content not in known and tokenizer.token_to_id(content) is not None:
             _add(tokenizer, _token(value, special=True))
     for value in config.get("additional_special_tokens") or ():
-        if tokenizer.token_to_id(_content(value) or "") is None:
+        if tokenizer.token_to_id(content_of(value) or "") is None:
             raise UnsupportedTokenizer(
-                f"special token {_content(value)!r} is not in the vocabulary"
+                f"special token {content_of(value)!r} is not in the vocabulary"
             )
 
 
@@ -402,7 +270,7 @@ def _declared(
 
 
 def _special_values(config: Mapping[str, Any]) -> Iterator[Any]:
-    yield from (config[name] for name in _NAMES if config.get(name))
+    yield from (config[name] for name in NAMES if config.get(name))
     yield from config.get("additional_special_tokens") or ()
 
 
@@ -428,14 +296,8 @@ def _token(value: Any, *, special: bool = False) -> AddedToken:
     )
 
 
-def _content(value: Any) -> str | None:
-    """Text of a special token, which files write as a string or as an object."""
-    content = value.get("content") if isinstance(value, dict) else value
-    return content if isinstance(content, str) else None
-
-
 def _special_ids(tokenizer: tokenizers.Tokenizer, config: Mapping[str, Any]) -> dict[str, int]:
-    contents = {name: _content(config.get(name)) for name in _NAMES}
+    contents = {name: content_of(config.get(name)) for name in NAMES}
     ids = {name: tokenizer.token_to_id(text) for name, text in contents.items() if text}
     return {name: token_id for name, token_id in ids.items() if token_id is not None}
 
