@@ -26,6 +26,10 @@ from model_base.conversion.conventions import Convention, keras_names
 from model_base.errors import CheckpointUnreadable, UnsafeCheckpoint
 
 
+_MAX_LIST_BYTES = 16 * 2**20
+"""HDF5 limits an attribute to 64 KiB, but reads whatever a damaged file claims."""
+
+
 class H5File:
     """An open h5 file (a ``Checkpoint``). Names are Keras', without the model's own in front."""
 
@@ -103,13 +107,20 @@ def _checked(path: Path, name: str, node: Any) -> h5py.Dataset:
 def _strings(node: h5py.Group, attribute: str) -> list[str] | None:
     """A list attribute, joined from its chunks ``attribute0``, … if split; None if absent."""
     if attribute in node.attrs:
-        values = list(node.attrs[attribute])
+        values = list(_attribute(node, attribute))
     elif f"{attribute}0" in node.attrs:
         chunks = takewhile(node.attrs.__contains__, (f"{attribute}{i}" for i in count()))
-        values = [value for chunk in chunks for value in node.attrs[chunk]]
+        values = [value for chunk in chunks for value in _attribute(node, chunk)]
     else:
         return None
     return [v.decode() if isinstance(v, bytes) else str(v) for v in values]
+
+
+def _attribute(node: h5py.Group, name: str) -> Any:
+    """The values of a list; one that says it is larger than any is not read."""
+    if (size := node.attrs.get_id(name).get_storage_size()) > _MAX_LIST_BYTES:
+        raise ValueError(f"the list {name} says it has {size} bytes")
+    return node.attrs[name]
 
 
 class TfH5(CheckpointFormat):

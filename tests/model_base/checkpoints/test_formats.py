@@ -7,6 +7,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from benchmarks import fuzz
 from model_base.checkpoints import FORMATS, TF_CHECKPOINT, format_of
 from model_base.checkpoints.base import CheckpointFormat
 from model_base.errors import CheckpointUnreadable
@@ -131,6 +132,19 @@ def test_a_truncated_file_is_refused_by_its_name(
     path.write_bytes(content[: int(len(content) * kept)])
     with pytest.raises(CheckpointUnreadable, match=rf"weights\{fmt.suffix}"):
         read(fmt, path)
+
+
+# HDF5 itself searches some damaged files for ever, which benchmarks/fuzz.py shows and counts.
+@pytest.mark.parametrize("seed", range(100))
+@pytest.mark.parametrize("kind", ["safetensors", "torch_bin", "flax_msgpack"])
+def test_a_damaged_file_is_read_or_refused_and_ends_in_nothing_else(
+    kind: str, tmp_path: Path, seed: int
+) -> None:
+    fmt = next(fmt for fmt in FORMATS if fmt.name == kind)
+    path = tmp_path / f"weights{fmt.suffix}"
+    fmt.write(path, {f"layer/{i}/kernel": np.random.rand(6, 5) for i in range(5)}, {})
+    path.write_bytes(fuzz.damaged(path.read_bytes(), seed))
+    assert fuzz.read(fmt, path) in ("read", "refused")
 
 
 def test_a_git_lfs_pointer_is_recognised(fmt: CheckpointFormat, path: Path) -> None:
