@@ -86,16 +86,16 @@ def load_and_run(library: str, folder: Path) -> dict[str, float]:
         from transformers import AutoModel  # type: ignore
 
         dtype = {"dtype": "auto"}
-    before = _memory_bytes("VmRSS")
+    before = memory_bytes("VmRSS")
     model = AutoModel.from_pretrained(folder, **dtype).eval()
-    loaded = _memory_bytes("VmRSS") - before
+    loaded = memory_bytes("VmRSS") - before
     with torch.inference_mode():
         model(torch.arange(100, 116)[None])
     seconds = time.time() - float(os.environ["STARTED"])
-    return {"loaded": loaded, "peak": _memory_bytes("VmHWM") - before, "first_output_s": seconds}
+    return {"loaded": loaded, "peak": memory_bytes("VmHWM") - before, "first_output_s": seconds}
 
 
-def _memory_bytes(field: str) -> int:
+def memory_bytes(field: str) -> int:
     """VmRSS, resident now, or VmHWM, the most so far; psutil is not in every environment."""
     status = Path("/proc/self/status").read_text()
     return 1024 * int(status.partition(f"{field}:")[2].split()[0])

@@ -1,7 +1,9 @@
 """The interface of a checkpoint format: named arrays in a file, listed before they are read."""
 
 import contextlib
+import ctypes
 import math
+import mmap
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -52,6 +54,9 @@ class Checkpoint(Protocol):
         Raises:
             CheckpointUnreadable: the data are damaged.
         """
+
+    def release(self, name: str) -> None:
+        """Let go of the memory of a tensor that was copied; it can still be read again."""
 
     def close(self) -> None:
         """Let go of the file; arrays that were read stay valid."""
@@ -107,8 +112,23 @@ class Loaded:
         """The array itself."""
         return self.arrays[name]
 
+    def release(self, name: str) -> None:
+        """Nothing: the array is there until the end."""
+
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+def forget_pages(array: Array) -> None:
+    """Let the system take back the memory behind a mapped array that nobody has written to.
+
+    Its values come from the file again if they are read. Nothing where the system cannot.
+    """
+    size, address = mmap.PAGESIZE, array.__array_interface__["data"][0]
+    start, end = -(-address // size) * size, (address + array.nbytes) // size * size
+    if end > start and hasattr(mmap, "MADV_DONTNEED"):
+        madvise = ctypes.CDLL(None).madvise
+        madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
 
 
 @contextlib.contextmanager

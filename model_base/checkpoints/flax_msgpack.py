@@ -44,6 +44,23 @@ def _unpack_leaf(code: int, data: bytes) -> Any:
     return array if code == _ARRAY else array[()]
 
 
+def _unpacked(path: Path) -> Any:
+    """The one object in a file, read piece by piece.
+
+    Raises:
+        ValueError: bytes are left over; msgpack's own errors if the file is damaged.
+    """
+    size = max(path.stat().st_size, 1)
+    with path.open("rb") as file:
+        unpacker = msgpack.Unpacker(
+            file, ext_hook=_unpack_leaf, max_array_len=_MAX_LIST, max_buffer_size=size
+        )
+        tree = unpacker.unpack()
+        if unpacker.tell() != size:
+            raise ValueError(f"the object ends at byte {unpacker.tell()} of {size}")
+    return tree
+
+
 def _leaves(tree: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, Array]]:
     if depth > _MAX_DEPTH:
         raise ValueError(f"nested deeper than {_MAX_DEPTH}")
@@ -82,9 +99,7 @@ class FlaxMsgpack(CheckpointFormat):
     @override
     def open(self, path: Path) -> Checkpoint:
         try:
-            tree = msgpack.unpackb(
-                path.read_bytes(), ext_hook=_unpack_leaf, max_array_len=_MAX_LIST
-            )
+            tree = _unpacked(path)
             if not isinstance(tree, Mapping):
                 raise CheckpointUnreadable(f"{path.name} holds a {type(tree).__name__}, not a map")
             return Loaded(dict(_leaves(tree)))

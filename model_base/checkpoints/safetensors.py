@@ -25,6 +25,7 @@ from model_base.checkpoints.base import (
     CheckpointFormat,
     TensorInfo,
     explain_unreadable,
+    forget_pages,
     replacing,
 )
 from model_base.conversion.conventions import Convention, flax_names, keras_names, torch_names
@@ -61,6 +62,10 @@ class MappedFile:
         info = self.infos[name]
         flat = np.frombuffer(self._map, info.dtype, math.prod(info.shape), self._offsets[name])
         return flat.reshape(info.shape)
+
+    def release(self, name: str) -> None:
+        """Give the pages of a tensor back."""
+        forget_pages(self.read(name))
 
     def close(self) -> None:
         """Nothing: the map is closed with the last array over it."""

@@ -154,6 +154,11 @@ class ShardedCheckpoint:
         """The values, from the shard that holds them; the shard before is closed."""
         return self._shard(self._path_of[name]).read(name)
 
+    def release(self, name: str) -> None:
+        """Let go of the memory of a tensor, if its shard is open."""
+        if self._open is not None and self._open_path == self._path_of[name]:
+            self._open.release(name)
+
     def close(self) -> None:
         """Let go of the shard that is open."""
         if self._open is not None:

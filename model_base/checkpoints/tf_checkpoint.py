@@ -23,6 +23,7 @@ from model_base.checkpoints.base import (
     CheckpointFormat,
     TensorInfo,
     explain_unreadable,
+    forget_pages,
 )
 from model_base.conversion.conventions import Convention, tf1_names
 
@@ -89,6 +90,10 @@ class TfCheckpoint:
             raise explain_unreadable(path, error) from error
         values: Array = data[entry.offset : end].view(entry.info.dtype)
         return values.reshape(entry.info.shape)
+
+    def release(self, name: str) -> None:
+        """Give the pages of a tensor back."""
+        forget_pages(self.read(name))
 
     def close(self) -> None:
         """Let go of the data files; arrays that were read stay valid."""

@@ -25,7 +25,6 @@ from model_base.checkpoints.base import (
 from model_base.conversion.conventions import Convention, keras_names
 from model_base.errors import CheckpointUnreadable, UnsafeCheckpoint
 
-
 _MAX_LIST_BYTES = 16 * 2**20
 """HDF5 limits an attribute to 64 KiB, but reads whatever a damaged file claims."""
 
@@ -55,6 +54,9 @@ class H5File:
         except OSError as error:
             raise explain_unreadable(self._path, error) from error
         return values
+
+    def release(self, name: str) -> None:
+        """Nothing: values are copied out of the file."""
 
     def close(self) -> None:
         """Close the file."""
@@ -118,7 +120,10 @@ def _strings(node: h5py.Group, attribute: str) -> list[str] | None:
 
 def _attribute(node: h5py.Group, name: str) -> Any:
     """The values of a list; one that says it is larger than any is not read."""
-    if (size := node.attrs.get_id(name).get_storage_size()) > _MAX_LIST_BYTES:
+    stored = node.attrs.get_id(name)
+    if 0 in stored.shape:  # of a layer without weights; HDF5 does not tell the size of nothing
+        return ()
+    if (size := stored.get_storage_size()) > _MAX_LIST_BYTES:
         raise ValueError(f"the list {name} says it has {size} bytes")
     return node.attrs[name]
 

@@ -20,6 +20,7 @@ from model_base.checkpoints.base import (
     CheckpointFormat,
     TensorInfo,
     explain_unreadable,
+    forget_pages,
     replacing,
 )
 from model_base.conversion.conventions import Convention, torch_names
@@ -36,7 +37,7 @@ class TorchFile:
     """An open ``.bin`` (a ``Checkpoint``), memory-mapped if it is a zip (torch 1.6 and later)."""
 
     def __init__(self, path: Path) -> None:
-        self._tensors = _load(path)
+        self._tensors, self._is_mapped = _load(path)
         self.metadata: Mapping[str, str] = {}
         self.infos = {
             name: TensorInfo(tuple(tensor.shape), numpy_dtype(tensor.dtype))
@@ -47,12 +48,18 @@ class TorchFile:
         """The values, over the tensor's memory."""
         return to_numpy(self._tensors[name])
 
+    def release(self, name: str) -> None:
+        """Give the pages of a tensor back, if it is mapped."""
+        if self._is_mapped:
+            forget_pages(self.read(name))
+
     def close(self) -> None:
         """Forget the tensors; the map is closed with the last array over it."""
         self._tensors = {}
 
 
-def _load(path: Path) -> "dict[str, torch.Tensor]":
+def _load(path: Path) -> "tuple[dict[str, torch.Tensor], bool]":
+    """The tensors, and whether they are mapped."""
     import torch
 
     try:
@@ -71,7 +78,7 @@ def _load(path: Path) -> "dict[str, torch.Tensor]":
             raise _not_tensors(path, f"a mapping whose entry {name!r} is a {type(value).__name__}")
         if not _is_plain(value):
             raise _not_tensors(path, f"a mapping whose entry {name!r} is {_describe(value)}")
-    return {str(name): tensor for name, tensor in loaded.items()}
+    return {str(name): tensor for name, tensor in loaded.items()}, mappable
 
 
 def _not_tensors(path: Path, what: str) -> CheckpointUnreadable:
