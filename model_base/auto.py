@@ -15,21 +15,6 @@ from model_base.configs import CONFIGS
 from model_base.configs.base import PretrainedConfig
 from model_base.errors import UnsupportedConfig
 
-TASKS = {
-    "AutoModel": "feature-extraction",
-    "AutoModelForPreTraining": "fill-mask",
-    "AutoModelForMaskedLM": "fill-mask",
-    "AutoModelForCausalLM": "text-generation",
-    "AutoModelForSeq2SeqLM": "text2text-generation",
-    "AutoModelForSequenceClassification": "text-classification",
-    "AutoModelForTokenClassification": "token-classification",
-    "AutoModelForQuestionAnswering": "question-answering",
-    "AutoModelForNextSentencePrediction": "text-classification",
-    "AutoModelForMultipleChoice": "multiple-choice",
-}
-"""What a model with that head is for, in huggingface_hub's task names."""
-
-
 _HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "use_auth_token")
 
 
@@ -196,3 +181,9 @@ AutoModelForTokenClassification = _auto("AutoModelForTokenClassification")
 AutoModelForQuestionAnswering = _auto("AutoModelForQuestionAnswering")
 AutoModelForNextSentencePrediction = _auto("AutoModelForNextSentencePrediction")
 AutoModelForMultipleChoice = _auto("AutoModelForMultipleChoice")
+AutoModelForImageClassification = _auto("AutoModelForImageClassification")
+AutoModelForMaskedImageModeling = _auto("AutoModelForMaskedImageModeling")
+AutoModelForZeroShotImageClassification = _auto("AutoModelForZeroShotImageClassification")
+AutoModelForCTC = _auto("AutoModelForCTC")
+AutoModelForSpeechSeq2Seq = _auto("AutoModelForSpeechSeq2Seq")
+AutoModelForAudioClassification = _auto("AutoModelForAudioClassification")

@@ -10,6 +10,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
+from typing_extensions import override
+
 
 class ModelOutput(OrderedDict[str, Any]):
     """Base of all outputs; subclasses are dataclasses whose fields default to None.
@@ -63,6 +65,16 @@ class BaseModelOutput(ModelOutput):
 
 
 @dataclass
+class BaseModelOutputWithPooling(ModelOutput):
+    """``last_hidden_state [B, L, H]``, ``pooler_output [B, H]``."""
+
+    last_hidden_state: Any = None
+    pooler_output: Any = None
+    hidden_states: Any = None
+    attentions: Any = None
+
+
+@dataclass
 class BaseModelOutputWithPoolingAndCrossAttentions(ModelOutput):
     """The trunk's output; ``pooler_output [B, H]``."""
 
@@ -97,6 +109,21 @@ class CausalLMOutputWithCrossAttentions(ModelOutput):
 
 
 @dataclass
+class GPT2DoubleHeadsModelOutput(ModelOutput):
+    """``logits [B, C, L, V]`` of the next token, ``mc_logits [B, C]`` of each choice."""
+
+    per_sequence: ClassVar[frozenset[str]] = frozenset({"loss", "mc_loss", "mc_logits"})
+
+    loss: Any = None
+    mc_loss: Any = None
+    logits: Any = None
+    mc_logits: Any = None
+    past_key_values: Any = None
+    hidden_states: Any = None
+    attentions: Any = None
+
+
+@dataclass
 class SequenceClassifierOutput(ModelOutput):
     """``logits [B, labels]``."""
 
@@ -106,6 +133,11 @@ class SequenceClassifierOutput(ModelOutput):
     logits: Any = None
     hidden_states: Any = None
     attentions: Any = None
+
+
+@dataclass
+class ImageClassifierOutput(SequenceClassifierOutput):
+    """``logits [B, labels]`` of images."""
 
 
 @dataclass
@@ -148,6 +180,29 @@ class PreTrainingOutput(ModelOutput):
     loss: Any = None
     prediction_logits: Any = None
     seq_relationship_logits: Any = None
+    hidden_states: Any = None
+    attentions: Any = None
+
+
+@dataclass
+class AlbertForPreTrainingOutput(ModelOutput):
+    """``prediction_logits [B, L, V]``, ``sop_logits [B, 2]``: 1 means the order was changed."""
+
+    per_sequence: ClassVar[frozenset[str]] = frozenset({"loss", "sop_logits"})
+
+    loss: Any = None
+    prediction_logits: Any = None
+    sop_logits: Any = None
+    hidden_states: Any = None
+    attentions: Any = None
+
+
+@dataclass
+class ElectraForPreTrainingOutput(ModelOutput):
+    """``logits [B, L]``: above 0 for a token that was replaced."""
+
+    loss: Any = None
+    logits: Any = None
     hidden_states: Any = None
     attentions: Any = None
 
@@ -223,3 +278,104 @@ class Seq2SeqLMOutput(ModelOutput):
     encoder_last_hidden_state: Any = None
     encoder_hidden_states: Any = None
     encoder_attentions: Any = None
+
+
+@dataclass
+class Seq2SeqSequenceClassifierOutput(ModelOutput):
+    """``logits [B, labels]``; the rest as ``Seq2SeqModelOutput``."""
+
+    per_sequence: ClassVar[frozenset[str]] = frozenset({"loss", "logits"})
+
+    loss: Any = None
+    logits: Any = None
+    past_key_values: Any = None
+    decoder_hidden_states: Any = None
+    decoder_attentions: Any = None
+    cross_attentions: Any = None
+    encoder_last_hidden_state: Any = None
+    encoder_hidden_states: Any = None
+    encoder_attentions: Any = None
+
+
+@dataclass
+class Seq2SeqQuestionAnsweringModelOutput(ModelOutput):
+    """``start_logits`` and ``end_logits`` ``[B, L]``; the rest as ``Seq2SeqModelOutput``."""
+
+    loss: Any = None
+    start_logits: Any = None
+    end_logits: Any = None
+    past_key_values: Any = None
+    decoder_hidden_states: Any = None
+    decoder_attentions: Any = None
+    cross_attentions: Any = None
+    encoder_last_hidden_state: Any = None
+    encoder_hidden_states: Any = None
+    encoder_attentions: Any = None
+
+
+@dataclass
+class CLIPTextModelOutput(ModelOutput):
+    """``text_embeds [B, D]``, ``last_hidden_state [B, L, H]``."""
+
+    per_sequence: ClassVar[frozenset[str]] = frozenset({"text_embeds"})
+
+    text_embeds: Any = None
+    last_hidden_state: Any = None
+    hidden_states: Any = None
+    attentions: Any = None
+
+
+@dataclass
+class CLIPVisionModelOutput(ModelOutput):
+    """``image_embeds [B, D]``, ``last_hidden_state [B, L, H]``."""
+
+    per_sequence: ClassVar[frozenset[str]] = frozenset({"image_embeds"})
+
+    image_embeds: Any = None
+    last_hidden_state: Any = None
+    hidden_states: Any = None
+    attentions: Any = None
+
+
+@dataclass
+class CLIPOutput(ModelOutput):
+    """Scores ``[images, texts]`` and ``[texts, images]``, features, and the halves' outputs."""
+
+    loss: Any = None
+    logits_per_image: Any = None
+    logits_per_text: Any = None
+    text_embeds: Any = None
+    image_embeds: Any = None
+    text_model_output: Any = None
+    vision_model_output: Any = None
+
+    @override
+    def to_tuple(self) -> tuple[Any, ...]:
+        """All values that are not None, in order; the halves' as tuples."""
+        values = super().to_tuple()
+        return tuple(v.to_tuple() if isinstance(v, ModelOutput) else v for v in values)
+
+
+@dataclass
+class SiglipOutput(CLIPOutput):
+    """As ``CLIPOutput``; each score is the logit of a yes or no."""
+
+
+@dataclass
+class Wav2Vec2BaseModelOutput(ModelOutput):
+    """``last_hidden_state [B, L, H]`` of frames, ``extract_features [B, L, C]`` before them."""
+
+    last_hidden_state: Any = None
+    extract_features: Any = None
+    hidden_states: Any = None
+    attentions: Any = None
+
+
+@dataclass
+class CausalLMOutput(ModelOutput):
+    """``logits [B, L, V]``."""
+
+    loss: Any = None
+    logits: Any = None
+    hidden_states: Any = None
+    attentions: Any = None

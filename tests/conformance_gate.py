@@ -1,10 +1,11 @@
 """Gate: model_base against the gold checkpoints that it is expected to read.
 
-    python -m tests.conformance_gate [--shared FOLDER]
+    python -m tests.conformance_gate [--shared FOLDER] [--write docs/compatibility.md]
 
 Runs the measuring tool of ``FOLDER/conformance`` on the fixtures of ``EXPECTED``. Fails on every
 check that fails or is skipped and that ``NOT_YET`` does not excuse, on every row of it that
-excuses nothing, and on every fixture of which nothing passed.
+excuses nothing, and on every fixture of which nothing passed. Ends with a table, fixture by
+fixture, which ``--write`` puts into a file.
 """
 
 import argparse
@@ -19,9 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # Fixture globs, and the architectures among them that we have.
-EXPECTED = ("pt_*", "v457_*", "v5_*", "sp_*", "tf1_*")
-ARCHITECTURES = ("Bert*", "Llama*", "T5*")
-FRAMEWORKS = "pt,sp,tf1"
+EXPECTED = ("pt_*", "v457_*", "v5_*", "sp_*", "tf1_*", "tokenizers/*")
+ARCHITECTURES = (
+    "Albert*", "Bart*", "Bert*", "Camembert*", "CLIP*", "DistilBert*", "Electra*", "Gemma2*",
+    "Gemma3*", "GPT2*", "GPTNeoX*", "Llama*", "Mistral*", "ModernBert*", "OPT*", "Qwen2*", "Qwen3*",
+    "Roberta*", "Siglip*", "T5*", "ViT*", "Wav2Vec2*", "Whisper*", "XLMRoberta*",
+)  # fmt: skip
+FRAMEWORKS = "pt,sp,tf1,tok"
 
 # Stacks that may be absent; what needs one is then skipped.
 NOT_INSTALLED = ("tf is not installed", "flax is not installed")
@@ -31,6 +36,15 @@ NOT_YET = {
     ("*", "generate*"): "generation is not written yet",
     ("*", "warpers*"): "logits processors come with generation",
 }
+
+_ABOUT = (
+    "# What loads, and what it gives",
+    "",
+    "Written by `python -m tests.conformance_gate --write docs/compatibility.md`. Each row is a",
+    "checkpoint, or a tokenizer, that Transformers 4.19 to 5.23 wrote, read by model_base:",
+    "outputs, weights, loading reports, dtypes, masks, counts, losses, gradients are compared.",
+    "",
+)
 
 # Name of the check; True, False, "skip" or "n/a"; detail.
 Result = tuple[str, object, str]
@@ -49,13 +63,15 @@ def main() -> int:
     """Run the gate; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
-    shared = parser.parse_args().shared.resolve()
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the table as Markdown")
+    options = parser.parse_args()
+    shared = options.shared.resolve()
     tool, fixtures = shared / "conformance" / "run.py", shared / "fixtures"
     if not tool.is_file():
         print(f"conformance: no gold checkpoints in {shared}: nothing measured (SHARED=FOLDER)")
         return 1 if os.environ.get("CI") else 0
     ours = architectures(fixtures)
-    passed = 0
+    passed: dict[str, int] = {}
     failures: list[Failure] = []
     for pattern in EXPECTED:
         measured = measure(tool, pattern)
@@ -64,19 +80,24 @@ def main() -> int:
             failures.append(Failure(pattern, "EXPECTED", f"not measured: {sorted(missed)}"))
         for fixture in measured.keys() & ours:
             count, found = judge(fixture, measured[fixture])
-            passed += count
+            passed[fixture] = count
             failures += found
-    return report(passed, failures)
+    rows = table(passed, failures)
+    print("\n".join(rows))
+    if options.write:
+        options.write.write_text("\n".join([*_ABOUT, *rows, ""]), encoding="utf-8")
+    return report(sum(passed.values()), failures)
 
 
 def architectures(fixtures: Path) -> set[str]:
-    """Names of the fixtures whose architecture we have."""
-    entries = json.loads((fixtures / "manifest.json").read_text())["fixtures"]
-    return {
+    """Names of the fixtures whose architecture we have, and of all tokenizers."""
+    manifest = json.loads((fixtures / "manifest.json").read_text())
+    ours = {
         entry["name"]
-        for entry in entries
+        for entry in manifest["fixtures"]
         if any(fnmatch.fnmatch(entry["architecture"], pattern) for pattern in ARCHITECTURES)
     }
+    return ours | {entry["name"] for entry in manifest["tokenizers"]}
 
 
 def judge(fixture: str, results: list[Result]) -> tuple[int, list[Failure]]:
@@ -118,6 +139,16 @@ def report(passed: int, failures: list[Failure]) -> int:
         print(f"not yet: {count} checks, {reason}")
     print(f"conformance: {passed} checks passed, {len(open_failures)} failed")
     return 1 if open_failures or unused or not passed else 0
+
+
+def table(passed: dict[str, int], failures: list[Failure]) -> list[str]:
+    """A Markdown row for each fixture: how many checks pass, how many not, and why."""
+    rows = ["| fixture | checks passed | not | why |", "|--|--|--|--|"]
+    for fixture, count in sorted(passed.items()):
+        missed = [failure for failure in failures if failure.fixture == fixture]
+        why = {NOT_YET[row] for row in NOT_YET for f in missed if matches(row, f)}
+        rows.append(f"| {fixture} | {count} | {len(missed) or ''} | {'; '.join(sorted(why))} |")
+    return rows
 
 
 def matches(row: tuple[str, str], failure: Failure) -> bool:

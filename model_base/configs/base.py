@@ -55,7 +55,8 @@ class PretrainedConfig:
     Class attributes of a subclass: ``model_type`` (the key in config.json), ``attribute_map``
     (other names for fields), ``weight_rules`` (how names stored by older versions became ours),
     ``handled`` (fields of which only some values are implemented, and those values), ``heads``
-    (class name for each auto class).
+    (class name for each auto class), ``base_config_key`` (the field under which the configuration
+    of a larger model holds this one).
 
     Args:
         kwargs: any field. Unknown ones are kept as attributes, as Transformers does.
@@ -66,6 +67,7 @@ class PretrainedConfig:
 
     model_type: ClassVar[str] = ""
     is_composition: ClassVar[bool] = False
+    base_config_key: ClassVar[str] = ""
     attribute_map: ClassVar[dict[str, str]] = {}
     weight_rules: ClassVar[tuple[Rule, ...]] = ()
     handled: ClassVar[dict[str, tuple[Any, ...]]] = {}
@@ -154,6 +156,8 @@ class PretrainedConfig:
             HubUnavailable: the hub refused or cannot be reached.
         """
         fields, kwargs = cls.get_config_dict(pretrained_model_name_or_path, **kwargs)
+        if isinstance(part := fields.get(cls.base_config_key), dict):
+            fields = {**part, "name_or_path": fields["name_or_path"]}
         stored = fields.get("model_type")
         if stored and cls.model_type and stored != cls.model_type:
             logger.warning("a config of model_type %r is read as %s", stored, cls.__name__)
@@ -200,14 +204,22 @@ class PretrainedConfig:
         """All fields, JSON-ready."""
         fields = copy.deepcopy(self.__dict__)
         fields.pop("name_or_path", None)
+        for name, value in fields.items():
+            if isinstance(value, PretrainedConfig):
+                fields[name] = value.to_dict()
         if self.model_type:
             fields["model_type"] = self.model_type
         return {key: value for key, value in fields.items() if not key.startswith("_")}
 
     def to_diff_dict(self) -> dict[str, Any]:
-        """The fields that differ from the base class's defaults, or that the class itself adds."""
+        """The fields that the class itself adds, or that differ from its or the base's defaults."""
         base = PretrainedConfig().to_dict()
-        return {k: v for k, v in self.to_dict().items() if k not in base or v != base[k]}
+        own = {} if self.is_composition else type(self)().to_dict()
+        return {
+            key: value
+            for key, value in self.to_dict().items()
+            if key not in base or value != base[key] or value != own.get(key, value)
+        }
 
     def to_json_string(self, use_diff: bool = True) -> str:
         """The JSON text of config.json: indent 2, sorted keys, final newline."""
@@ -254,6 +266,20 @@ def _numbered(name: str, value: Any) -> dict[int, Any]:
 def _is_ours(cls: type[PretrainedConfig], name: str) -> bool:
     """Whether ``name`` is private or part of the class: a config file must not replace those."""
     return name.startswith("_") or hasattr(cls, name)
+
+
+def fields_of(config: Any) -> Mapping[str, Any]:
+    """The fields of a part of a configuration, given as one, as a mapping, or as None.
+
+    Raises:
+        ValueError: given as something else.
+    """
+    if isinstance(config, PretrainedConfig):
+        return config.to_dict()
+    if config is not None and not isinstance(config, Mapping):
+        seen = repr(config)[:100]
+        raise ValueError(f"a part of the configuration is {seen}; accepted: a mapping of fields")
+    return config or {}
 
 
 def _dtype_name(dtype: Any) -> str | None:

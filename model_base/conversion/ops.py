@@ -1,5 +1,6 @@
 """Reversible changes of layout. An op says what shape it makes before any data is read."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -40,6 +41,25 @@ class Transpose(Op):
     def inverse(self) -> "Transpose":
         """The op that undoes this one."""
         return Transpose(tuple(sorted(range(len(self.axes)), key=self.axes.__getitem__)))
+
+
+@dataclass(frozen=True, slots=True)
+class Reshape(Op):
+    """Another shape of as many values."""
+
+    new_shape: Shape
+
+    @override
+    def shape(self, shapes: Sequence[Shape]) -> Shape:
+        (shape,) = shapes
+        if math.prod(shape) != math.prod(self.new_shape):
+            raise ValueError(f"{shape} does not have as many values as {self.new_shape}")
+        return self.new_shape
+
+    @override
+    def apply(self, arrays: Sequence[Array]) -> Array:
+        (array,) = arrays
+        return array.reshape(self.new_shape)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from typing_extensions import override
 
-from model_base.conversion.ops import Array, Concat, Op, Shape, Take
+from model_base.conversion.ops import Array, Concat, Op, Reshape, Shape, Take
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +165,24 @@ class Join(Rule):
     @override
     def inverse(self) -> "Split":
         return Split(self.new, self.old, self.axis)
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar(Rule):
+    """``….name`` is one number of ours; Keras stores it as a vector of one."""
+
+    name: str
+
+    @override
+    def apply(self, recipes: Recipes) -> Recipes:
+        return {
+            name: recipe if _stem(name, self.name) is None else recipe.then(Reshape(()))
+            for name, recipe in recipes.items()
+        }
+
+    @override
+    def inverse(self) -> "Scalar":
+        return self
 
 
 def _stem(name: str, suffix: str) -> str | None:

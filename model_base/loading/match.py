@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from model_base.checkpoints.base import Checkpoint
 from model_base.conversion.conventions import Convention
-from model_base.conversion.ops import Shape
+from model_base.conversion.ops import Reshape, Shape
 from model_base.conversion.rules import Recipe, Recipes, Rule, apply_rules
 from model_base.errors import CheckpointMismatch, CorruptCheckpoint
 from model_base.loading.report import LoadReport
@@ -71,6 +71,7 @@ def match(
     label: str,
     absent: Sequence[str] = (),
     ignore_mismatched: bool = False,
+    reshape: bool = False,
 ) -> Match:
     """Find a recipe for every tensor that is wanted.
 
@@ -82,6 +83,7 @@ def match(
         absent: names that an index promised and no shard holds; reported as left over unless
             the model wants them, when they are missing.
         ignore_mismatched: leave tensors of another shape out instead of raising.
+        reshape: add and remove axes of length 1; other frameworks store some biases as ``[1, n]``.
 
     Raises:
         CheckpointMismatch: stored shapes differ from the model's.
@@ -98,6 +100,8 @@ def match(
             report.missing.append(names[0])
         elif (seen := _made(recipes[stored[0]], shapes)) == shape:
             found[names[0]] = recipes[stored[0]]
+        elif reshape and seen is not None and _squeezed(seen) == _squeezed(shape):
+            found[names[0]] = recipes[stored[0]].then(Reshape(shape))
         else:
             source = recipes[stored[0]].sources[0]
             report.mismatched.append((source, seen or shapes[source], shape))
@@ -118,6 +122,10 @@ def _made(recipe: Recipe, shapes: Mapping[str, Shape]) -> Shape | None:
         return recipe.shape(shapes)
     except (ValueError, IndexError):
         return None
+
+
+def _squeezed(shape: Shape) -> Shape:
+    return tuple(length for length in shape if length != 1)
 
 
 def _keep(names: list[str], ignored: Sequence[str]) -> list[str]:

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 ScoreBias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """``(query_BNLD, key_BMSD, query_positions_L, key_positions_S)`` → added to the scores BNLS."""
 
+_HIDDEN = -5000.0
+"""What masks add to scores is either above this, or hides: -10000 at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
@@ -24,6 +27,7 @@ class Scoring:
         window: keys farther away than so many tokens are hidden, in both directions.
         softcap: scores stay between -softcap and softcap, by tanh, before anything is added.
         dropout_p: probability of dropping an attention weight.
+        in_float32: compute in float32, whatever the dtype.
     """
 
     scale: float
@@ -31,6 +35,7 @@ class Scoring:
     window: int | None = None
     softcap: float | None = None
     dropout_p: float = 0.0
+    in_float32: bool = False
 
 
 def attend(
@@ -59,6 +64,14 @@ def attend(
     Returns:
         The context ``[B, N, L, D]``, and the weights ``[B, N, L, S]`` or None.
     """
+    if scoring.in_float32 and query_BNLD.dtype != torch.float32:
+        context_BNLD, weights_BNLS = attend(
+            query_BNLD.float(), key_BMSD.float(), value_BMSD.float(), scoring,
+            mask=None if mask is None else mask.float(), causal=causal, head_mask=head_mask,
+            keep_weights=keep_weights,
+        )  # fmt: skip
+        weights_BNLS = None if weights_BNLS is None else weights_BNLS.to(query_BNLD.dtype)
+        return context_BNLD.to(query_BNLD.dtype), weights_BNLS
     if (group := query_BNLD.shape[1] // key_BMSD.shape[1]) > 1:
         key_BMSD, value_BMSD = (t.repeat_interleave(group, 1) for t in (key_BMSD, value_BMSD))
     num_queries, num_keys = query_BNLD.shape[2], key_BMSD.shape[2]
@@ -87,9 +100,12 @@ def _hide(
         hidden_LS |= distance_LS < 0
     if window is not None:
         hidden_LS |= distance_LS.abs() > window
+    hidden = hidden_LS
     if mask is None:
         mask = torch.zeros((), dtype=like.dtype, device=like.device)
-    return mask.masked_fill(hidden_LS, torch.finfo(like.dtype).min)
+    elif window is not None:  # of padding a window may show nothing else: all keys then count alike
+        hidden = hidden_LS | (mask < _HIDDEN)
+    return mask.masked_fill(hidden, torch.finfo(like.dtype).min)
 
 
 def _fused(

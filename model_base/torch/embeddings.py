@@ -3,6 +3,7 @@
 Source: transformers 4.19.2, ``modeling_utils.PreTrainedModel``.
 """
 
+import copy
 from collections.abc import Iterable
 from typing import Any
 
@@ -146,9 +147,9 @@ class EmbeddingsMixin(MixinBase):
         padding = (
             old.padding_idx if old.padding_idx is not None and old.padding_idx < rows else None
         )
-        new = nn.Embedding(
-            rows, old.embedding_dim, padding, device=old.weight.device, dtype=old.weight.dtype
-        )
+        new = copy.copy(old)  # of the same class, with what it knows besides the weight
+        new._parameters = {"weight": nn.Parameter(old.weight.new_empty(rows, old.embedding_dim))}
+        new.num_embeddings, new.padding_idx = rows, padding
         self._init_weights(new)
         _copy_rows(old.weight, new.weight)
         return new

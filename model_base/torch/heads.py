@@ -6,7 +6,7 @@ and so the names that its checkpoints know. Arguments that are not explained are
 Shape letters: B batch, L length, H hidden, V vocabulary. ``[…]`` stands for the axes of the tokens,
 which are the layout's.
 
-Source: transformers 4.19.2; ``NextToken`` and ``LastTokenLabeller`` 4.57.3 (arguments, losses).
+Source: transformers 4.19.2; the decoders' heads 4.57.3 (arguments, losses).
 """
 
 from typing import Any
@@ -46,6 +46,31 @@ class Labeller(MixinBase):
             return_dict=True, layout=layout,
         )  # fmt: skip
         return layers.finish(self.head(trunk, labels), self.config, return_dict, trunk)
+
+
+class FirstTokenLabeller(MixinBase):
+    """An encoder's head ``classifier``: a label for each text, read at its first token."""
+
+    config: Any
+    base_model: Any
+    classifier: nn.Module
+
+    def forward(
+        self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
+        position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
+        labels: Maybe = None, output_attentions: Flag = None, output_hidden_states: Flag = None,
+        return_dict: Flag = None, layout: Layout | None = None,
+    ) -> Any:  # fmt: skip
+        """Logits ``[B, labels]``; labels as ``layers.sequence_loss`` takes them."""
+        trunk = self.base_model(
+            input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds,
+            output_attentions=output_attentions, output_hidden_states=output_hidden_states,
+            return_dict=True, layout=layout,
+        )  # fmt: skip
+        logits = self.classifier(first_of(trunk.last_hidden_state, layout))
+        loss = layers.sequence_loss(logits, labels, self.config)
+        output = outputs.SequenceClassifierOutput(loss, logits)
+        return layers.finish(output, self.config, return_dict, trunk)
 
 
 class SpanFinder(MixinBase):
@@ -109,11 +134,9 @@ class Chooser(MixinBase):
         return layers.finish(output, self.config, return_dict, trunk)
 
 
-class NextToken(MixinBase):
-    """A decoder's head ``lm_head``: scores of the next token."""
+class TokenHead(MixinBase):
+    """Access to a head ``lm_head``, the scores of tokens."""
 
-    config: Any
-    base_model: Any
     lm_head: nn.Module
 
     def get_output_embeddings(self) -> nn.Module:
@@ -123,6 +146,13 @@ class NextToken(MixinBase):
     def set_output_embeddings(self, value: nn.Module) -> None:
         """Replace the head."""
         self.lm_head = value
+
+
+class NextToken(TokenHead):
+    """A decoder's head ``lm_head``: scores of the next token."""
+
+    config: Any
+    base_model: Any
 
     def token_scores(self, hidden: Tensor) -> Tensor:
         """``[…, H]`` → ``[…, V]``."""
@@ -170,6 +200,44 @@ class LastTokenLabeller(MixinBase):
         loss = layers.sequence_loss(logits, labels, self.config)
         output = outputs.SequenceClassifierOutputWithPast(loss, logits)
         return layers.finish(output, self.config, return_dict, trunk)
+
+
+class EachTokenLabeller(MixinBase):
+    """A decoder's head ``score``: a label for each token."""
+
+    config: Any
+    base_model: Any
+    score: nn.Module
+
+    def forward(
+        self, input_ids: Maybe = None, attention_mask: Maybe = None, position_ids: Maybe = None,
+        past_key_values: Any = None, inputs_embeds: Maybe = None, labels: Maybe = None,
+        use_cache: Flag = None, output_attentions: Flag = None, output_hidden_states: Flag = None,
+        return_dict: Flag = None, layout: Layout | None = None,
+    ) -> Any:  # fmt: skip
+        """Logits ``[…, labels]``; labels int64 ``[B, L]``, -100 for none."""
+        trunk = self.base_model(
+            input_ids, attention_mask, position_ids, past_key_values, inputs_embeds,
+            use_cache, output_attentions, output_hidden_states, return_dict=True, layout=layout,
+        )  # fmt: skip
+        logits = self.score(trunk.last_hidden_state)
+        output = outputs.TokenClassifierOutput(layers.token_loss(logits, labels), logits)
+        return layers.finish(output, self.config, return_dict, trunk)
+
+
+def first_of(hidden: Tensor, layout: Layout | None) -> Tensor:
+    """The states ``[…, H]`` of each sequence's first token, ``[B, H]``."""
+    return hidden[:, 0] if layout is None else layout.first_tokens(hidden)
+
+
+def mean_of(hidden: Tensor, attention_mask: Maybe, layout: Layout | None) -> Tensor:
+    """The mean of the states ``[…, H]`` of each sequence, ``[B, H]``, padding not counted."""
+    if layout is not None:
+        return layout.mean_tokens(hidden)
+    if attention_mask is None:
+        return hidden.mean(dim=1)
+    weight_BL1 = attention_mask.to(hidden.dtype)[..., None]
+    return (hidden * weight_BL1).sum(dim=1) / weight_BL1.sum(dim=1)
 
 
 def last_of(

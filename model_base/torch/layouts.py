@@ -9,10 +9,11 @@ Shape letters: B batch, L queries, S keys, N heads, M heads of keys, D head size
 sequences, H hidden.
 """
 
+import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -55,6 +56,9 @@ class Layout(Protocol):
 
     def last_tokens(self, hidden: Tensor) -> Tensor:
         """The last token of each sequence, ``[B, H]``; of a padded batch the last column."""
+
+    def mean_tokens(self, hidden: Tensor) -> Tensor:
+        """The mean over the tokens of each sequence, ``[B, H]``; of a padded batch over all."""
 
 
 class Memory(Protocol):
@@ -118,6 +122,10 @@ class PaddedLayout(Layout):
     @override
     def last_tokens(self, hidden: Tensor) -> Tensor:
         return hidden[:, -1]
+
+    @override
+    def mean_tokens(self, hidden: Tensor) -> Tensor:
+        return hidden.mean(dim=1)
 
 
 @dataclass(slots=True)
@@ -202,6 +210,10 @@ class PackedLayout(Layout):
     @override
     def last_tokens(self, hidden: Tensor) -> Tensor:
         return hidden[self._lasts]
+
+    @override
+    def mean_tokens(self, hidden: Tensor) -> Tensor:
+        return torch.stack([hidden[start:end].mean(dim=0) for start, end in self.spans])
 
 
 class PackedMemory(Memory):
@@ -334,6 +346,15 @@ def memory_for(
     extended = None if mask is None else model.invert_attention_mask(mask)
     heads = model.get_head_mask(head_mask, model.config.num_hidden_layers)
     return PaddedMemory(extended, heads, past_key_values, keep_weights, keep_cache)
+
+
+def as_causal(layout: Layout) -> Layout:
+    """The same tokens, each of which sees only itself and those before it."""
+    if isinstance(layout, PaddedLayout):
+        return replace(layout, causal=True, weights=[], present=[])
+    twin: Any = copy.copy(layout)
+    twin.causal = True
+    return cast(Layout, twin)
 
 
 def weights_of(layout: Layout | Memory | None) -> tuple[Tensor, ...] | None:

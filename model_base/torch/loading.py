@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from model_base import constants
 from model_base.checkpoints.base import Checkpoint, Loaded, TensorInfo
 from model_base.checkpoints.sharding import ShardedCheckpoint
-from model_base.checkpoints.torch_bin import to_numpy
+from model_base.checkpoints.torch_bin import from_numpy, to_numpy
 from model_base.conversion.conventions import torch_names
 from model_base.conversion.rules import Recipes, Rule
 from model_base.errors import CheckpointMismatch
@@ -45,12 +45,14 @@ class Source:
         recipes: what it can give, by canonical name.
         label: what messages call it.
         absent: names that its index promises and no shard holds.
+        is_foreign: whether another framework wrote it.
     """
 
     checkpoint: Checkpoint
     recipes: Recipes
     label: str
     absent: Sequence[str] = ()
+    is_foreign: bool = False
 
 
 @contextlib.contextmanager
@@ -61,7 +63,7 @@ def open_source(files: WeightFiles, rules: Iterable[Rule]) -> Iterator[Source]:
         convention = files.format.convention(checkpoint)
         recipes = canonical(checkpoint, convention, rules)
         absent = checkpoint.absent if isinstance(checkpoint, ShardedCheckpoint) else ()
-        yield Source(checkpoint, recipes, files.label, absent)
+        yield Source(checkpoint, recipes, files.label, absent, convention is not torch_names)
     finally:
         checkpoint.close()
 
@@ -161,7 +163,7 @@ def fill(
     shapes = {name: info.shape for name, info in source.checkpoint.infos.items()}
     found = match(
         wanted, source.recipes, shapes, label=source.label,
-        absent=source.absent, ignore_mismatched=ignore_mismatched,
+        absent=source.absent, ignore_mismatched=ignore_mismatched, reshape=source.is_foreign,
     )  # fmt: skip
     if check is not None:
         check(found.report)
@@ -190,7 +192,11 @@ def assign(
     done = 0
     for name, recipe in recipes:
         array = recipe.apply(checkpoint.read)
-        put(model, slots[name], to_tensor(array, _tensor(model, name), device))
+        tensor = to_tensor(array, _tensor(model, name), device)
+        put(model, slots[name], tensor)
+        if tensor.device.type != "cpu" or tensor.data_ptr() != from_numpy(array).data_ptr():
+            for stored in recipe.sources:  # it was copied: the file's pages need not stay
+                checkpoint.release(stored)
         done += sum(checkpoint.infos[source].num_bytes for source in recipe.sources)
         if progress is not None:
             progress(done, total)

@@ -123,7 +123,7 @@ class ModuleUtilsMixin(MixinBase):
         """
         model_class: Any = type(self)
         with without_memory(), torch.no_grad():
-            twin = model_class(self.config).eval()
+            twin = model_class(self.config).eval().requires_grad_(False)
             inputs = twin.example_inputs(batch_size, sequence_length)
             with FlopCounterMode(display=False) as counter:
                 twin(**inputs)
@@ -157,7 +157,7 @@ class ModuleUtilsMixin(MixinBase):
     def get_extended_attention_mask(
         self, attention_mask: Tensor, input_shape: tuple[int, ...], device: Any = None
     ) -> Tensor:
-        """Turn a mask over tokens into what is added to scores; causal for decoders.
+        """Turn a mask over tokens into what is added to scores; causal if ``config.is_decoder``.
 
         Args:
             attention_mask: ``[B, S]`` or ``[B, L, S]``; 1 keeps, 0 hides.
@@ -173,7 +173,7 @@ class ModuleUtilsMixin(MixinBase):
         if device is not None:
             warnings.warn("the device argument is not used any more", FutureWarning, stacklevel=2)
         mask = _with_head_axis(attention_mask, input_shape)
-        if attention_mask.dim() == 2 and self.is_causal:
+        if attention_mask.dim() == 2 and self.config.is_decoder:
             mask = mask * _causal(input_shape[1], attention_mask)
         return (1.0 - mask.to(self.dtype)) * EXTENDED_FILL
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from model_base.torch.layers import Conv1D
 from model_base.torch.module_utils import MixinBase
 
 
@@ -38,10 +39,10 @@ class PruningMixin(MixinBase):
                     f"heads {heads} of layer {layer} cannot be pruned: there are {layers} layers "
                     f"of {len(all_heads)} heads, numbered from 0"
                 )
+        base._prune_heads(heads_to_prune)
         for layer, heads in heads_to_prune.items():
             before = set(self.config.pruned_heads.get(layer, []))
             self.config.pruned_heads[layer] = sorted(before | set(heads))
-        base._prune_heads(heads_to_prune)
 
 
 def find_pruneable_heads_and_indices(
@@ -89,6 +90,19 @@ def prune_attention(
         output.dense = prune_linear_layer(output.dense, index, dim=1)
         attention.num_attention_heads -= len(left)
     return pruned | left
+
+
+def prune_conv1d_layer(layer: Conv1D, index: Tensor, dim: int = 1) -> Conv1D:
+    """A layer with the columns (``dim=1``) or rows (``dim=0``) ``index`` of ``layer``'s weight."""
+    weight = layer.weight
+    index = index.to(weight.device)
+    kept = weight.detach().index_select(dim, index).clone()
+    new = Conv1D(*kept.shape).to(weight)
+    with torch.no_grad():
+        new.weight.copy_(kept)
+        new.bias.copy_(layer.bias if dim == 0 else layer.bias.index_select(0, index))
+    new.weight.requires_grad_(weight.requires_grad)
+    return new
 
 
 def prune_linear_layer(layer: nn.Linear, index: Tensor, dim: int = 0) -> nn.Linear:

@@ -4,12 +4,14 @@ Source: transformers 4.19.2, ``PreTrainedModel.save_pretrained`` and ``shard_che
 """
 
 import contextlib
+import inspect
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +29,26 @@ class SavingMixin(ModuleUtilsMixin):
     """How a model is written."""
 
     config: Any
+    _auto_class: ClassVar[str | None]
     _keys_to_ignore_on_save: list[str] | None
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: Any = "AutoModel") -> None:
+        """Let what is saved of this class say that it belongs to an auto class.
+
+        The file that defines the class is then saved beside the weights, for libraries that run
+        such files; this one never does.
+
+        Args:
+            auto_class: one of ours, or its name.
+
+        Raises:
+            ValueError: there is no such auto class.
+        """
+        name = auto_class if isinstance(auto_class, str) else auto_class.__name__
+        if name not in constants.TASKS:
+            raise ValueError(f"{name!r} is no auto class; accepted: {', '.join(constants.TASKS)}")
+        cls._auto_class = name
 
     def save_pretrained(
         self,
@@ -86,6 +107,10 @@ class SavingMixin(ModuleUtilsMixin):
     def _write_config(self, folder: Path, model: Any) -> None:
         model.config.torch_dtype = str(self.dtype).removeprefix("torch.")
         model.config.architectures = [type(model).__name__]
+        if self._auto_class is not None:
+            source = Path(inspect.getfile(type(model)))
+            model.config.auto_map = {self._auto_class: f"{source.stem}.{type(model).__name__}"}
+            shutil.copyfile(source, folder / source.name)
         model.config.save_pretrained(folder)
 
 

@@ -14,8 +14,9 @@ from model_base import (
     BertForSequenceClassification,
     BertModel,
 )
-from model_base.auto import TASKS, stored_head
+from model_base.auto import stored_head
 from model_base.configs import CONFIGS
+from model_base.constants import TASKS
 from tests.model_base.torch.models.small import SMALL
 
 Small = Callable[..., BertConfig]

@@ -69,7 +69,7 @@ def test_registering_twice_changes_nothing() -> None:
 
 @pytest.mark.parametrize("model_type", ["nothing", None, ["bert"]])
 def test_an_unknown_type_is_refused_by_name(model_type: Any) -> None:
-    with pytest.raises(UnsupportedConfig, match="'model_type' is .* accepted: bert, "):
+    with pytest.raises(UnsupportedConfig, match="'model_type' is .* accepted: .*bert, "):
         auto.config_class(model_type)
 
 

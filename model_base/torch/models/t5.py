@@ -150,11 +150,7 @@ class T5Sublayer(nn.Module):
 
     def add(self, hidden: Tensor, update: Tensor) -> Tensor:
         """The sum; float16 is kept finite."""
-        hidden = hidden + self.dropout(update)
-        if hidden.dtype != torch.float16:
-            return hidden
-        limit = torch.finfo(torch.float16).max - 1000
-        return hidden.clamp(-limit, limit)
+        return layers.finite(hidden + self.dropout(update))
 
 
 class T5Block(nn.Module):
@@ -240,14 +236,8 @@ class T5PreTrainedModel(PreTrainedModel):
         return inputs
 
     def shift_right(self, labels: Tensor) -> Tensor:
-        """What the decoder reads to predict ``labels``, int64 ``[B, L]``.
-
-        Raises:
-            ValueError: the configuration lacks ``decoder_start_token_id`` or ``pad_token_id``.
-        """
+        """What the decoder reads to predict ``labels``, int64 ``[B, L]``."""
         config = self.config
-        if config.decoder_start_token_id is None or config.pad_token_id is None:
-            raise ValueError("config needs decoder_start_token_id and pad_token_id to shift labels")
         return layers.shift_right(labels, config.decoder_start_token_id, config.pad_token_id)
 
 

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from model_base.auto import TASKS, AutoConfig, head_class, model_module, stored_head
+from model_base.auto import AutoConfig, head_class, model_module, stored_head
 from model_base.checkpoints.torch_bin import numpy_dtype, to_numpy
 from model_base.configs import CONFIGS
+from model_base.constants import TASKS
 from model_base.errors import CheckpointMismatch, ModelBaseError
 from model_base.hub.files import Folder
 from model_base.loading.report import LoadReport

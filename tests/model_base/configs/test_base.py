@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from model_base import AutoConfig, BertConfig, PretrainedConfig
+from model_base import AutoConfig, BertConfig, LlamaConfig, PretrainedConfig
 from model_base.errors import ConfigNotFound, ConfigUnreadable, HubUnavailable, UnsupportedConfig
 
 
@@ -39,6 +39,11 @@ def test_the_dtype_is_read_under_its_old_and_its_new_key(
     key: str, value: str, tmp_path: Path
 ) -> None:
     assert BertConfig.from_pretrained(stored(tmp_path, **{key: value})).torch_dtype == "bfloat16"
+
+
+def test_a_field_at_the_base_s_default_is_written_if_the_class_has_another(tmp_path: Path) -> None:
+    LlamaConfig(tie_word_embeddings=True).save_pretrained(tmp_path)
+    assert LlamaConfig.from_pretrained(tmp_path).tie_word_embeddings is True
 
 
 def test_the_new_dtype_key_wins() -> None:

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from model_base.conversion.ops import Concat, Take, Transpose
+from model_base.conversion.ops import Concat, Reshape, Take, Transpose
 
 CUBE = np.arange(24).reshape(2, 3, 4)
 
@@ -36,3 +36,11 @@ def test_taking_copies_nothing() -> None:
 def test_an_axis_that_does_not_split_is_refused_with_its_shape() -> None:
     with pytest.raises(ValueError, match=r"axis 1 of \(2, 3, 4\) does not split into 2"):
         Take(1, 0, 2).shape([CUBE.shape])
+
+
+def test_a_vector_of_one_becomes_a_number_and_a_longer_one_does_not() -> None:
+    op, one = Reshape(()), np.array([2.5])
+    assert op.shape([one.shape]) == ()
+    assert op.apply([one]) == np.array(2.5)
+    with pytest.raises(ValueError, match=r"\(2, 3, 4\) does not have as many values as \(\)"):
+        op.shape([CUBE.shape])

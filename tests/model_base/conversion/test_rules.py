@@ -12,6 +12,7 @@ from model_base.conversion.rules import (
     Rename,
     RenameScope,
     Rule,
+    Scalar,
     Split,
     apply_rules,
 )
@@ -84,6 +85,14 @@ def test_parts_out_of_order_are_put_together_as_asked() -> None:
     split = Split("qk", ("q", "k")).apply(stored("qk"))
     turned = Join(("k", "q"), "kq").apply(split)["kq"]
     assert turned.apply({"qk": values}.get).tolist() == [2, 3, 0, 1]
+
+
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_a_number_is_read_from_a_vector_of_one_too(shape: tuple[int, ...]) -> None:
+    recipes = Scalar("scale").apply(stored("a.scale", "a.scales"))
+    assert recipes["a.scale"].shape({"a.scale": shape}) == ()
+    assert recipes["a.scale"].apply({"a.scale": np.full(shape, 2.5)}.get).tolist() == 2.5
+    assert recipes["a.scales"].ops == ()
 
 
 # How each framework stores the canonical kernels q, k [out, in] and the canonical qk [q; k].

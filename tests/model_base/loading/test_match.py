@@ -54,6 +54,24 @@ def test_a_base_checkpoint_fits_a_base_model() -> None:
     assert taken(found(wanted(*BASE), *BASE)) == {name: name for name in BASE}
 
 
+@pytest.mark.parametrize("stored", [(1, 2), (2, 1), (2, 1, 1)])
+def test_axes_of_length_one_are_no_difference_in_files_of_other_frameworks(
+    stored: tuple[int, ...],
+) -> None:
+    shapes = {"embed.weight": stored}
+    result = found(wanted("embed.weight"), "embed.weight", shapes=shapes, reshape=True)
+    values = np.arange(2).reshape(stored)
+    assert result.recipes["embed.weight"].apply(lambda name: values).tolist() == [0, 1]
+    with pytest.raises(CheckpointMismatch):
+        found(wanted("embed.weight"), "embed.weight", shapes=shapes)
+
+
+def test_other_shapes_of_as_many_values_are_a_difference() -> None:
+    want = Wanted("Model", [(("embed.weight",), (4, 3))])
+    with pytest.raises(CheckpointMismatch):
+        found(want, "embed.weight", shapes={"embed.weight": (3, 4)}, reshape=True)
+
+
 def test_a_model_without_prefix_is_compared_as_it_is() -> None:
     result = found(wanted(*BASE, prefix=""), *HEAD)
     assert (taken(result), result.report.missing) == ({}, list(BASE))

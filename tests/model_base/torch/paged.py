@@ -14,13 +14,17 @@ BLOCK = 16
 class Blocks:
     """Keys and values of all sequences, in blocks of 16 tokens scattered over memory."""
 
-    def __init__(self, config: Any, tables: list[list[int]]) -> None:
-        heads = getattr(config, "num_key_value_heads", config.num_attention_heads)
-        size = config.hidden_size // config.num_attention_heads
-        count = 1 + max(max(table) for table in tables)
-        shape = (config.num_hidden_layers, count * BLOCK, heads, size)
-        self.keys, self.values = torch.full(shape, torch.nan), torch.full(shape, torch.nan)
+    def __init__(self, tables: list[list[int]]) -> None:
         self.tables = tables
+        self.count = BLOCK * (1 + max(max(table) for table in tables))
+        self.layers: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def of_layer(self, layer: int, key: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values ``[slots, M, D]`` of a layer; what was not stored yet is not a number."""
+        if layer not in self.layers:
+            empty = torch.full((self.count, *key.shape[1:]), torch.nan)
+            self.layers[layer] = empty, empty.clone()
+        return self.layers[layer]
 
     def slots(self, sequence: int, length: int) -> list[int]:
         """Where the first ``length`` tokens of a sequence are."""
@@ -40,13 +44,14 @@ class PagedLayout(Layout):
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring
     ) -> Tensor:
+        all_keys, all_values = self.blocks.of_layer(layer, key)
         contexts, start = [], 0
         for sequence, (before, new) in enumerate(zip(self.before, self.new, strict=True)):
             slots = self.blocks.slots(sequence, before + new)
             own = slice(start, start + new)
-            self.blocks.keys[layer, slots[before:]] = key[own]
-            self.blocks.values[layer, slots[before:]] = value[own]
-            keys, values = self.blocks.keys[layer, slots], self.blocks.values[layer, slots]
+            all_keys[slots[before:]] = key[own]
+            all_values[slots[before:]] = value[own]
+            keys, values = all_keys[slots], all_values[slots]
             q, k, v = (t.transpose(0, 1)[None] for t in (query[own], keys, values))
             context, _ = attend(q, k, v, scoring, causal=True)
             contexts.append(context[0].transpose(0, 1))
@@ -66,7 +71,7 @@ LENGTHS = [37, 20, 3]
 
 def decode(model: Any, sequences: list[Tensor]) -> list[Tensor]:
     """First outputs ``[L, …]`` for sequences of ``LENGTHS``, a few new tokens of each at a time."""
-    blocks = Blocks(model.config, tables=[[4, 0, 7], [2, 9], [5]])
+    blocks = Blocks(tables=[[4, 0, 7], [2, 9], [5]])
     done: list[int] = [0, 0, 0]
     parts: list[list[Tensor]] = [[], [], []]
     for new in ([16, 15, 1], [1, 1, 1], [19, 1, 1], [1, 3, 0]):

@@ -19,7 +19,7 @@ from model_base import (
     BertLMHeadModel,
     BertModel,
 )
-from model_base.torch.attention import distance_scores
+from model_base.torch.attention import Scoring, attend, distance_scores
 from model_base.torch.layouts import PackedLayout
 from tests.model_base.torch import paged
 
@@ -231,6 +231,16 @@ def test_encoder_states_without_cross_attention_are_refused(small: Small) -> Non
     with pytest.raises(ValueError, match="add_cross_attention=True"):
         BertModel(small())(torch.ones(1, 2, dtype=torch.long),
                            encoder_hidden_states=torch.ones(1, 2, 32))  # fmt: skip
+
+
+def test_keys_count_alike_if_padding_is_all_that_a_window_shows() -> None:
+    query, key, value = (torch.randn(1, 1, 6, 4) for _ in range(3))
+    mask = torch.tensor([[0.0, 0.0, 0.0, -1e4, -1e4, -1e4]])
+    scoring = Scoring(0.5, window=1)
+    _, weights = attend(query, key, value, scoring, mask=mask, causal=True, keep_weights=True)
+    assert weights is not None
+    torch.testing.assert_close(weights[0, 0, 5], torch.full((6,), 1 / 6))
+    assert weights[0, 0, 2].nonzero().flatten().tolist() == [1, 2]
 
 
 def test_a_mask_for_each_query_hides_for_that_query_only(small: Small) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from model_base import BertConfig, BertForMaskedLM, BertModel
+from model_base import AutoModel, BertConfig, BertForMaskedLM, BertModel
 
 Small = Callable[..., BertConfig]
 
@@ -30,6 +30,27 @@ def test_a_model_is_saved_with_its_config(small: Small, tmp_path: Path) -> None:
     assert files(tmp_path / "a" / "b") == ["config.json", "model.safetensors"]
     config = json.loads((tmp_path / "a" / "b" / "config.json").read_text())
     assert (config["architectures"], config["torch_dtype"]) == (["BertModel"], "float16")
+
+
+class Custom(BertModel):
+    """A class of the user's own."""
+
+
+def test_a_class_of_an_auto_class_is_saved_with_the_file_that_defines_it(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Custom, "_auto_class", None)
+    Custom.register_for_auto_class("AutoModel")
+    Custom(small()).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["auto_map"] == {"AutoModel": "test_saving.Custom"}
+    assert (tmp_path / "test_saving.py").read_text() == Path(__file__).read_text()
+    assert type(AutoModel.from_pretrained(tmp_path)) is BertModel  # the file is never run
+
+
+def test_an_unknown_auto_class_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="'AutoThing' is no auto class; accepted: AutoModel, "):
+        Custom.register_for_auto_class("AutoThing")
 
 
 def test_a_view_of_another_tensor_is_saved_with_it(small: Small, tmp_path: Path) -> None:

@@ -1,0 +1,333 @@
+"""ELECTRA (Clark et al. 2020, arXiv:2003.10555) and its heads.
+
+The generator fills masks, the discriminator (``ElectraForPreTraining``) tells which tokens were
+filled. Shape letters: B batch, L length, S keys, E embedding, H hidden, N heads, D head size,
+V vocabulary. ``[…]`` stands for the axes of the tokens, which are the layout's: ``[B, L]`` padded,
+``[T]`` packed. Arguments that a head does not explain are those of ``ElectraModel.forward``.
+
+Source: transformers 4.19.2, ``modeling_electra.py`` (names, outputs, losses).
+"""
+
+# Calling a module is Any to the type checker; every forward here says what it returns.
+# mypy: disable-error-code="no-any-return"
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from typing_extensions import override
+
+from model_base import outputs
+from model_base.configs.electra import ElectraConfig
+from model_base.torch import heads, layers, layouts
+from model_base.torch.base import PreTrainedModel
+from model_base.torch.layouts import Layout
+from model_base.torch.post_norm import PostNormLayer
+
+Maybe = Tensor | None
+Flag = bool | None
+
+
+class ElectraEmbeddings(nn.Module):
+    """Word, position and token-type embeddings, normalised; of their own width."""
+
+    def __init__(self, config: ElectraConfig) -> None:
+        super().__init__()
+        size = config.embedding_size
+        self.word_embeddings = nn.Embedding(config.vocab_size, size, config.pad_token_id)
+        self.position_embeddings = nn.Embedding(config.max_position_embeddings, size)
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, size)
+        self.LayerNorm = nn.LayerNorm(size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.is_absolute = config.position_embedding_type == "absolute"
+
+    def forward(
+        self, input_ids: Maybe, token_type_ids: Maybe, inputs_embeds: Maybe, layout: Layout
+    ) -> Tensor:
+        """``[…, E]`` of ids ``[…]``, or of embeddings ``[…, E]`` in their place."""
+        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
+        if token_type_ids is None:
+            hidden = words + self.token_type_embeddings.weight[0]
+        else:
+            hidden = words + self.token_type_embeddings(token_type_ids)
+        if self.is_absolute:
+            hidden = hidden + self.position_embeddings(layout.positions)
+        return self.dropout(self.LayerNorm(hidden))
+
+
+class ElectraPreTrainedModel(PreTrainedModel):
+    """What all ELECTRA models share: configuration, names, how weights start."""
+
+    config_class: ClassVar[Any] = ElectraConfig
+    base_model_prefix = "electra"
+    supports_gradient_checkpointing: ClassVar[bool] = True
+    _keys_to_ignore_on_load_unexpected: list[str] | None = [
+        r"position_ids", r"electra\.embeddings_project\.weight",
+        r"electra\.embeddings_project\.bias",
+    ]  # fmt: skip
+
+    @override
+    def _init_weights(self, module: nn.Module) -> None:
+        layers.normal_init(module, self.config.initializer_range)
+
+
+class ElectraModel(ElectraPreTrainedModel):
+    """The trunk. An encoder, or a decoder if ``config.is_decoder``."""
+
+    def __init__(self, config: ElectraConfig) -> None:
+        super().__init__(config)
+        self.embeddings = ElectraEmbeddings(config)
+        if config.embedding_size != config.hidden_size:
+            self.embeddings_project = nn.Linear(config.embedding_size, config.hidden_size)
+        blocks = (PostNormLayer(config, i) for i in range(config.num_hidden_layers))
+        self.encoder: Any = nn.ModuleDict({"layer": nn.ModuleList(blocks)})
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    @override
+    def get_input_embeddings(self) -> nn.Module:
+        return self.embeddings.word_embeddings
+
+    @override
+    def set_input_embeddings(self, value: Any) -> None:
+        self.embeddings.word_embeddings = value
+
+    def _prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
+        for layer, numbers in heads_to_prune.items():
+            self.encoder.layer[layer].attention.prune_heads(numbers)
+
+    def _check_memory(self, states: Maybe) -> None:
+        if states is not None and not self.config.add_cross_attention:
+            raise ValueError("encoder_hidden_states need a config with add_cross_attention=True")
+
+    def forward(
+        self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
+        position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
+        encoder_hidden_states: Maybe = None, encoder_attention_mask: Maybe = None,
+        past_key_values: Any = None, use_cache: Flag = None, output_attentions: Flag = None,
+        output_hidden_states: Flag = None, return_dict: Flag = None, layout: Layout | None = None,
+    ) -> Any:  # fmt: skip
+        """Compute hidden states.
+
+        Args:
+            input_ids: int64 ``[B, L]``, or ``[T]`` with a packed ``layout``.
+            attention_mask: ``[B, S]`` or ``[B, L, S]``; 1 keeps a token, 0 hides it.
+            token_type_ids: like ``input_ids``; None means zeros.
+            position_ids: ``[B, L]``; None counts from the length of the cache.
+            head_mask: ``[N]`` or ``[layers, N]``.
+            inputs_embeds: ``[…, E]`` in place of ``input_ids``.
+            encoder_hidden_states: ``[B, S, H]`` for cross-attention.
+            encoder_attention_mask: ``[B, S]``.
+            past_key_values: for each layer keys and values ``[B, N, S, D]``.
+            use_cache: return ``past_key_values``; a decoder's default is the config's.
+            output_attentions: return the attention weights of each layer.
+            output_hidden_states: return the hidden states of each layer.
+            return_dict: return a ``ModelOutput``, else a tuple.
+            layout: how tokens lie in memory; replaces mask, positions, cache and head mask.
+
+        Raises:
+            ValueError: both or neither of ``input_ids`` and ``inputs_embeds``; a ``layout`` with
+                an argument that it replaces.
+        """
+        config, tokens = self.config, layers.tokens_of(input_ids, inputs_embeds)
+        keep_weights = layers.chosen(output_attentions, config.output_attentions)
+        keep_states = layers.chosen(output_hidden_states, config.output_hidden_states)
+        keep_cache = config.is_decoder and layers.chosen(use_cache, config.use_cache)
+        layout = layouts.layout_for(
+            self, tokens, layout, attention_mask, position_ids, head_mask, past_key_values,
+            keep_weights=keep_weights, keep_cache=keep_cache,
+        )  # fmt: skip
+        self._check_memory(encoder_hidden_states)
+        memory = layouts.memory_for(
+            self, encoder_hidden_states, encoder_attention_mask, past_key_values=past_key_values,
+            keep_weights=keep_weights, keep_cache=keep_cache,
+        )  # fmt: skip
+        embedded = self.embeddings(input_ids, token_type_ids, inputs_embeds, layout)
+        if hasattr(self, "embeddings_project"):
+            embedded = self.embeddings_project(embedded)
+        states = layers.run_layers(
+            self.encoder.layer, embedded, layout, memory, encoder_hidden_states,
+            recompute=self.gradient_checkpointing and self.training,
+        )  # fmt: skip
+        output = outputs.BaseModelOutputWithPastAndCrossAttentions(
+            states[-1],
+            layouts.cache_of(layout, memory),
+            states if keep_states else None,
+            layouts.weights_of(layout),
+            layouts.weights_of(memory),
+        )
+        return layers.finish(output, config, return_dict)
+
+
+class ElectraForPreTraining(ElectraPreTrainedModel):
+    """The discriminator: which tokens are not those of the text."""
+
+    def __init__(self, config: ElectraConfig) -> None:
+        super().__init__(config)
+        self.electra = ElectraModel(config)
+        self.discriminator_predictions = layers.named(
+            dense=nn.Linear(config.hidden_size, config.hidden_size),
+            activation=layers.Activation(config.hidden_act),
+            dense_prediction=nn.Linear(config.hidden_size, 1),
+        )
+        self.post_init()
+
+    def forward(
+        self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
+        position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
+        labels: Maybe = None, output_attentions: Flag = None, output_hidden_states: Flag = None,
+        return_dict: Flag = None, layout: Layout | None = None,
+    ) -> Any:  # fmt: skip
+        """Logits ``[…]``; labels ``[B, L]``, 1 where a token was replaced, 0 where not."""
+        trunk = self.electra(
+            input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds,
+            output_attentions=output_attentions, output_hidden_states=output_hidden_states,
+            return_dict=True, layout=layout,
+        )  # fmt: skip
+        logits = self.discriminator_predictions(trunk.last_hidden_state).squeeze(-1)
+        loss = None
+        if labels is not None:
+            weight = None if attention_mask is None else attention_mask == 1
+            loss = binary_loss(logits, labels, weight)
+        output = outputs.ElectraForPreTrainingOutput(loss, logits)
+        return layers.finish(output, self.config, return_dict, trunk)
+
+
+def binary_loss(logits: Tensor, labels: Tensor, kept: Maybe) -> Tensor:
+    """Mean binary cross entropy over the tokens that are kept; None keeps all."""
+    if kept is not None:
+        logits, labels = logits[kept], labels[kept]
+    return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+
+
+class ElectraTokenPredictor(ElectraPreTrainedModel):
+    """What the models with a vocabulary head share: the trunk, the head, access to its end."""
+
+    def __init__(self, config: ElectraConfig) -> None:
+        super().__init__(config)
+        self.electra = ElectraModel(config)
+        size = config.embedding_size
+        self.generator_predictions = layers.named(
+            dense=nn.Linear(config.hidden_size, size),
+            activation=layers.Activation("gelu"),
+            LayerNorm=nn.LayerNorm(size, eps=config.layer_norm_eps),
+        )
+        self.generator_lm_head: Any = nn.Linear(size, config.vocab_size)
+        self.post_init()
+
+    @override
+    def get_output_embeddings(self) -> nn.Module:
+        return self.generator_lm_head
+
+    @override
+    def set_output_embeddings(self, value: Any) -> None:
+        self.generator_lm_head = value
+
+    def token_scores(self, hidden: Tensor) -> Tensor:
+        """``[…, H]`` → ``[…, V]``."""
+        return self.generator_lm_head(self.generator_predictions(hidden))
+
+
+class ElectraForMaskedLM(heads.Labeller, ElectraTokenPredictor):
+    """The generator: logits ``[…, V]`` of masked tokens, labels int64 ``[B, L]``, -100 for none."""
+
+    @override
+    def head(self, trunk: Any, labels: Maybe) -> outputs.ModelOutput:
+        scores = self.token_scores(trunk.last_hidden_state)
+        return outputs.MaskedLMOutput(layers.token_loss(scores, labels), scores)
+
+
+class ElectraForCausalLM(ElectraTokenPredictor):
+    """The next token; for configurations with ``is_decoder``."""
+
+    def forward(
+        self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
+        position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
+        encoder_hidden_states: Maybe = None, encoder_attention_mask: Maybe = None,
+        labels: Maybe = None, past_key_values: Any = None, use_cache: Flag = None,
+        output_attentions: Flag = None, output_hidden_states: Flag = None,
+        return_dict: Flag = None, layout: Layout | None = None,
+    ) -> Any:  # fmt: skip
+        """Logits ``[…, V]``; labels int64 ``[B, L]`` are the ids, shifted here."""
+        trunk = self.electra(
+            input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds,
+            encoder_hidden_states, encoder_attention_mask, past_key_values,
+            use_cache if labels is None else False, output_attentions, output_hidden_states,
+            return_dict=True, layout=layout,
+        )  # fmt: skip
+        scores = self.token_scores(trunk.last_hidden_state)
+        output = outputs.CausalLMOutputWithCrossAttentions(
+            layers.next_token_loss(scores, labels), scores
+        )
+        return layers.finish(output, self.config, return_dict, trunk)
+
+
+def dropout_of(config: ElectraConfig) -> float:
+    """A classifier's rate: its own, or the hidden states'."""
+    own = config.classifier_dropout
+    return config.hidden_dropout_prob if own is None else own
+
+
+class ElectraForSequenceClassification(heads.FirstTokenLabeller, ElectraPreTrainedModel):
+    """A label for each text, or a number, read at its first token."""
+
+    def __init__(self, config: ElectraConfig) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.electra = ElectraModel(config)
+        size, rate = config.hidden_size, dropout_of(config)
+        self.classifier = layers.named(
+            dense=layers.DropoutLinear(size, size, rate),
+            activation=layers.Activation("gelu"),
+            out_proj=layers.DropoutLinear(size, config.num_labels, rate),
+        )
+        self.post_init()
+
+
+class ElectraForTokenClassification(heads.Labeller, ElectraPreTrainedModel):
+    """A label for each token: logits ``[…, labels]``, labels int64 ``[B, L]``, -100 for none."""
+
+    def __init__(self, config: ElectraConfig) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.electra = ElectraModel(config)
+        rate = dropout_of(config)
+        self.classifier = layers.DropoutLinear(config.hidden_size, config.num_labels, rate)
+        self.post_init()
+
+    @override
+    def head(self, trunk: Any, labels: Maybe) -> outputs.ModelOutput:
+        logits = self.classifier(trunk.last_hidden_state)
+        return outputs.TokenClassifierOutput(layers.token_loss(logits, labels), logits)
+
+
+class ElectraForMultipleChoice(heads.Chooser, ElectraPreTrainedModel):
+    """Which of several continuations; inputs are ``[B, choices, L]``."""
+
+    def __init__(self, config: ElectraConfig) -> None:
+        super().__init__(config)
+        self.electra = ElectraModel(config)
+        size, rate = config.hidden_size, config.summary_last_dropout
+        self.sequence_summary = layers.named(
+            summary=nn.Linear(size, size),
+            activation=layers.Activation(config.summary_activation),
+            dropout=nn.Dropout(rate),
+        )
+        self.classifier = nn.Linear(size, 1)
+        self.post_init()
+
+    @override
+    def score(self, trunk: Any) -> Tensor:
+        return self.classifier(self.sequence_summary(trunk.last_hidden_state[:, 0]))
+
+
+class ElectraForQuestionAnswering(heads.SpanFinder, ElectraPreTrainedModel):
+    """Where an answer starts and ends."""
+
+    def __init__(self, config: ElectraConfig) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.electra = ElectraModel(config)
+        self.qa_outputs = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()

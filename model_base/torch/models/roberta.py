@@ -1,0 +1,428 @@
+"""RoBERTa (Liu et al. 2019, arXiv:1907.11692) and its heads; XLM-RoBERTa and CamemBERT.
+
+Shape letters: B batch, L length, S keys, H hidden, N heads, D head size, V vocabulary. ``[…]``
+stands for the axes of the tokens, which are the layout's: ``[B, L]`` padded, ``[T]`` packed.
+Arguments that a head does not explain are those of ``RobertaModel.forward``.
+
+Source: transformers 4.19.2, ``modeling_roberta.py`` (names, outputs, losses).
+"""
+
+# Calling a module is Any to the type checker; every forward here says what it returns.
+# mypy: disable-error-code="no-any-return"
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from typing_extensions import override
+
+from model_base import outputs
+from model_base.configs.roberta import CamembertConfig, RobertaConfig, XLMRobertaConfig
+from model_base.torch import heads, layers, layouts
+from model_base.torch.base import PreTrainedModel
+from model_base.torch.layouts import Layout
+from model_base.torch.post_norm import PostNormLayer
+
+Maybe = Tensor | None
+Flag = bool | None
+
+
+class RobertaEmbeddings(nn.Module):
+    """Word, position and token-type embeddings, normalised.
+
+    The table of positions begins with ``pad_token_id`` rows for nothing and one for padding; the
+    first place in a text is the row after it.
+    """
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__()
+        size, padding = config.hidden_size, config.pad_token_id
+        self.word_embeddings = nn.Embedding(config.vocab_size, size, padding)
+        self.position_embeddings = nn.Embedding(config.max_position_embeddings, size, padding)
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, size)
+        self.LayerNorm = nn.LayerNorm(size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.is_absolute = config.position_embedding_type == "absolute"
+        self.first_row = padding + 1
+
+    def forward(
+        self, input_ids: Maybe, token_type_ids: Maybe, inputs_embeds: Maybe, layout: Layout
+    ) -> Tensor:
+        """``[…, H]`` of ids ``[…]``, or of embeddings ``[…, H]`` in their place."""
+        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
+        if token_type_ids is None:
+            hidden = words + self.token_type_embeddings.weight[0]
+        else:
+            hidden = words + self.token_type_embeddings(token_type_ids)
+        if self.is_absolute:
+            hidden = hidden + self.position_embeddings(layout.positions + self.first_row)
+        return self.dropout(self.LayerNorm(hidden))
+
+
+class RobertaPreTrainedModel(PreTrainedModel):
+    """What all RoBERTa models share: configuration, names, how weights start."""
+
+    config_class: ClassVar[Any] = RobertaConfig
+    base_model_prefix = "roberta"
+    supports_gradient_checkpointing: ClassVar[bool] = True
+    _keys_to_ignore_on_load_unexpected: list[str] | None = [r"position_ids", r"pooler"]
+
+    @property
+    @override
+    def max_tokens(self) -> int:
+        return int(self.config.max_position_embeddings - self.config.pad_token_id - 1)
+
+    @property
+    @override
+    def id_limits(self) -> dict[str, int]:
+        return {**super().id_limits, "position_ids": self.config.max_position_embeddings}
+
+    @override
+    def _init_weights(self, module: nn.Module) -> None:
+        layers.normal_init(module, self.config.initializer_range)
+
+
+class RobertaModel(RobertaPreTrainedModel):
+    """The trunk. An encoder, or a decoder if ``config.is_decoder``.
+
+    Args:
+        config: the configuration.
+        add_pooling_layer: whether ``pooler_output`` is computed.
+    """
+
+    def __init__(self, config: RobertaConfig, add_pooling_layer: bool = True) -> None:
+        super().__init__(config)
+        self.embeddings = RobertaEmbeddings(config)
+        blocks = (PostNormLayer(config, i) for i in range(config.num_hidden_layers))
+        self.encoder: Any = nn.ModuleDict({"layer": nn.ModuleList(blocks)})
+        self.gradient_checkpointing = False
+        size = config.hidden_size
+        pooler = layers.named(dense=nn.Linear(size, size), tanh=nn.Tanh())
+        self.pooler = pooler if add_pooling_layer else None
+        self.post_init()
+
+    @override
+    def get_input_embeddings(self) -> nn.Module:
+        return self.embeddings.word_embeddings
+
+    @override
+    def set_input_embeddings(self, value: Any) -> None:
+        self.embeddings.word_embeddings = value
+
+    def _prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
+        for layer, numbers in heads_to_prune.items():
+            self.encoder.layer[layer].attention.prune_heads(numbers)
+
+    def _check_memory(self, states: Maybe) -> None:
+        if states is not None and not self.config.add_cross_attention:
+            raise ValueError("encoder_hidden_states need a config with add_cross_attention=True")
+
+    def _places(self, input_ids: Maybe, past_key_values: Any) -> Maybe:
+        """Each token's place ``[B, L]``, padding not counted: -1 there."""
+        if input_ids is None:
+            return None
+        past = past_key_values[0][0].shape[2] if past_key_values is not None else 0
+        is_text = (input_ids != self.config.pad_token_id).long()
+        return (is_text.cumsum(dim=1) + past) * is_text - 1
+
+    def forward(
+        self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
+        position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
+        encoder_hidden_states: Maybe = None, encoder_attention_mask: Maybe = None,
+        past_key_values: Any = None, use_cache: Flag = None, output_attentions: Flag = None,
+        output_hidden_states: Flag = None, return_dict: Flag = None, layout: Layout | None = None,
+    ) -> Any:  # fmt: skip
+        """Compute hidden states.
+
+        Args:
+            input_ids: int64 ``[B, L]``, or ``[T]`` with a packed ``layout``.
+            attention_mask: ``[B, S]`` or ``[B, L, S]``; 1 keeps a token, 0 hides it.
+            token_type_ids: like ``input_ids``; None means zeros.
+            position_ids: ``[B, L]``, rows of the table; None counts the ids that are not padding,
+                from the length of the cache.
+            head_mask: ``[N]`` or ``[layers, N]``.
+            inputs_embeds: ``[…, H]`` in place of ``input_ids``.
+            encoder_hidden_states: ``[B, S, H]`` for cross-attention.
+            encoder_attention_mask: ``[B, S]``.
+            past_key_values: for each layer keys and values ``[B, N, S, D]``.
+            use_cache: return ``past_key_values``; a decoder's default is the config's.
+            output_attentions: return the attention weights of each layer.
+            output_hidden_states: return the hidden states of each layer.
+            return_dict: return a ``ModelOutput``, else a tuple.
+            layout: how tokens lie in memory; replaces mask, positions, cache and head mask.
+
+        Raises:
+            ValueError: both or neither of ``input_ids`` and ``inputs_embeds``; a ``layout`` with
+                an argument that it replaces.
+        """
+        config, tokens = self.config, layers.tokens_of(input_ids, inputs_embeds)
+        keep_weights = layers.chosen(output_attentions, config.output_attentions)
+        keep_states = layers.chosen(output_hidden_states, config.output_hidden_states)
+        keep_cache = config.is_decoder and layers.chosen(use_cache, config.use_cache)
+        if position_ids is not None:
+            position_ids = position_ids - self.embeddings.first_row
+        layout = layouts.layout_for(
+            self, tokens, layout, attention_mask, position_ids, head_mask, past_key_values,
+            count=lambda: self._places(input_ids, past_key_values),
+            keep_weights=keep_weights, keep_cache=keep_cache,
+        )  # fmt: skip
+        self._check_memory(encoder_hidden_states)
+        memory = layouts.memory_for(
+            self, encoder_hidden_states, encoder_attention_mask, past_key_values=past_key_values,
+            keep_weights=keep_weights, keep_cache=keep_cache,
+        )  # fmt: skip
+        embedded = self.embeddings(input_ids, token_type_ids, inputs_embeds, layout)
+        states = layers.run_layers(
+            self.encoder.layer, embedded, layout, memory, encoder_hidden_states,
+            recompute=self.gradient_checkpointing and self.training,
+        )  # fmt: skip
+        pooled = self.pooler(layout.first_tokens(states[-1])) if self.pooler else None
+        output = outputs.BaseModelOutputWithPoolingAndCrossAttentions(
+            states[-1],
+            pooled,
+            hidden_states=states if keep_states else None,
+            past_key_values=layouts.cache_of(layout, memory),
+            attentions=layouts.weights_of(layout),
+            cross_attentions=layouts.weights_of(memory),
+        )
+        return layers.finish(output, config, return_dict)
+
+
+def token_head(config: RobertaConfig) -> nn.Module:
+    """Scores of the vocabulary, ``[…, H]`` → ``[…, V]``."""
+    size = config.hidden_size
+    decoder = nn.Linear(size, config.vocab_size)
+    head = layers.named(
+        dense=nn.Linear(size, size),
+        activation=layers.Activation("gelu"),
+        layer_norm=nn.LayerNorm(size, eps=config.layer_norm_eps),
+        decoder=decoder,
+    )
+    head.bias = decoder.bias  # checkpoints know it by both names
+    return head
+
+
+class RobertaTokenPredictor(RobertaPreTrainedModel):
+    """What the models with a vocabulary head share: the trunk, the head, access to its decoder."""
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__(config)
+        self.roberta = RobertaModel(config, add_pooling_layer=False)
+        self.lm_head: Any = token_head(config)
+        self.post_init()
+
+    @override
+    def get_output_embeddings(self) -> nn.Module:
+        return self.lm_head.decoder
+
+    @override
+    def set_output_embeddings(self, value: Any) -> None:
+        self.lm_head.decoder, self.lm_head.bias = value, value.bias
+
+
+class RobertaForMaskedLM(RobertaTokenPredictor):
+    """Masked tokens."""
+
+    def forward(
+        self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
+        position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
+        encoder_hidden_states: Maybe = None, encoder_attention_mask: Maybe = None,
+        labels: Maybe = None, output_attentions: Flag = None, output_hidden_states: Flag = None,
+        return_dict: Flag = None, layout: Layout | None = None,
+    ) -> Any:  # fmt: skip
+        """Logits ``[…, V]``; labels int64 ``[B, L]``, -100 where there is nothing to guess."""
+        trunk = self.roberta(
+            input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds,
+            encoder_hidden_states, encoder_attention_mask,
+            output_attentions=output_attentions, output_hidden_states=output_hidden_states,
+            return_dict=True, layout=layout,
+        )  # fmt: skip
+        scores = self.lm_head(trunk.last_hidden_state)
+        output = outputs.MaskedLMOutput(layers.token_loss(scores, labels), scores)
+        return layers.finish(output, self.config, return_dict, trunk)
+
+
+class RobertaForCausalLM(RobertaTokenPredictor):
+    """The next token; for configurations with ``is_decoder``."""
+
+    def forward(
+        self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
+        position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
+        encoder_hidden_states: Maybe = None, encoder_attention_mask: Maybe = None,
+        labels: Maybe = None, past_key_values: Any = None, use_cache: Flag = None,
+        output_attentions: Flag = None, output_hidden_states: Flag = None,
+        return_dict: Flag = None, layout: Layout | None = None,
+    ) -> Any:  # fmt: skip
+        """Logits ``[…, V]``; labels int64 ``[B, L]`` are the ids, shifted here."""
+        trunk = self.roberta(
+            input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds,
+            encoder_hidden_states, encoder_attention_mask, past_key_values,
+            use_cache if labels is None else False, output_attentions, output_hidden_states,
+            return_dict=True, layout=layout,
+        )  # fmt: skip
+        scores = self.lm_head(trunk.last_hidden_state)
+        output = outputs.CausalLMOutputWithCrossAttentions(
+            layers.next_token_loss(scores, labels), scores
+        )
+        return layers.finish(output, self.config, return_dict, trunk)
+
+
+def dropout_of(config: RobertaConfig) -> float:
+    """A classifier's rate: its own, or the hidden states'."""
+    own = config.classifier_dropout
+    return config.hidden_dropout_prob if own is None else own
+
+
+class RobertaForSequenceClassification(heads.FirstTokenLabeller, RobertaPreTrainedModel):
+    """A label for each text, or a number, read at its first token."""
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.roberta = RobertaModel(config, add_pooling_layer=False)
+        size, rate = config.hidden_size, dropout_of(config)
+        self.classifier = layers.named(
+            dense=layers.DropoutLinear(size, size, rate),
+            tanh=nn.Tanh(),
+            out_proj=layers.DropoutLinear(size, config.num_labels, rate),
+        )
+        self.post_init()
+
+
+class RobertaForTokenClassification(heads.Labeller, RobertaPreTrainedModel):
+    """A label for each token: logits ``[…, labels]``, labels int64 ``[B, L]``, -100 for none."""
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.roberta = RobertaModel(config, add_pooling_layer=False)
+        rate = dropout_of(config)
+        self.classifier = layers.DropoutLinear(config.hidden_size, config.num_labels, rate)
+        self.post_init()
+
+    @override
+    def head(self, trunk: Any, labels: Maybe) -> outputs.ModelOutput:
+        logits = self.classifier(trunk.last_hidden_state)
+        return outputs.TokenClassifierOutput(layers.token_loss(logits, labels), logits)
+
+
+class RobertaForMultipleChoice(heads.Chooser, RobertaPreTrainedModel):
+    """Which of several continuations; inputs are ``[B, choices, L]``."""
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__(config)
+        self.roberta = RobertaModel(config)
+        rate = config.hidden_dropout_prob
+        self.classifier = layers.DropoutLinear(config.hidden_size, 1, rate)
+        self.post_init()
+
+    @override
+    def score(self, trunk: Any) -> Tensor:
+        return self.classifier(trunk.pooler_output)
+
+
+class RobertaForQuestionAnswering(heads.SpanFinder, RobertaPreTrainedModel):
+    """Where an answer starts and ends."""
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.roberta = RobertaModel(config, add_pooling_layer=False)
+        self.qa_outputs = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+
+class XLMRobertaPreTrainedModel(RobertaPreTrainedModel):
+    """What all XLM-RoBERTa models share."""
+
+    config_class: ClassVar[Any] = XLMRobertaConfig
+
+
+class XLMRobertaModel(RobertaModel):
+    """XLM-RoBERTa: the trunk."""
+
+    config_class: ClassVar[Any] = XLMRobertaConfig
+
+
+class XLMRobertaForMaskedLM(RobertaForMaskedLM):
+    """XLM-RoBERTa: masked tokens."""
+
+    config_class: ClassVar[Any] = XLMRobertaConfig
+
+
+class XLMRobertaForCausalLM(RobertaForCausalLM):
+    """XLM-RoBERTa: the next token; for configurations with ``is_decoder``."""
+
+    config_class: ClassVar[Any] = XLMRobertaConfig
+
+
+class XLMRobertaForSequenceClassification(RobertaForSequenceClassification):
+    """XLM-RoBERTa: a label for each text, or a number."""
+
+    config_class: ClassVar[Any] = XLMRobertaConfig
+
+
+class XLMRobertaForTokenClassification(RobertaForTokenClassification):
+    """XLM-RoBERTa: a label for each token."""
+
+    config_class: ClassVar[Any] = XLMRobertaConfig
+
+
+class XLMRobertaForMultipleChoice(RobertaForMultipleChoice):
+    """XLM-RoBERTa: which of several continuations."""
+
+    config_class: ClassVar[Any] = XLMRobertaConfig
+
+
+class XLMRobertaForQuestionAnswering(RobertaForQuestionAnswering):
+    """XLM-RoBERTa: where an answer starts and ends."""
+
+    config_class: ClassVar[Any] = XLMRobertaConfig
+
+
+class CamembertPreTrainedModel(RobertaPreTrainedModel):
+    """What all CamemBERT models share."""
+
+    config_class: ClassVar[Any] = CamembertConfig
+
+
+class CamembertModel(RobertaModel):
+    """CamemBERT: the trunk."""
+
+    config_class: ClassVar[Any] = CamembertConfig
+
+
+class CamembertForMaskedLM(RobertaForMaskedLM):
+    """CamemBERT: masked tokens."""
+
+    config_class: ClassVar[Any] = CamembertConfig
+
+
+class CamembertForCausalLM(RobertaForCausalLM):
+    """CamemBERT: the next token; for configurations with ``is_decoder``."""
+
+    config_class: ClassVar[Any] = CamembertConfig
+
+
+class CamembertForSequenceClassification(RobertaForSequenceClassification):
+    """CamemBERT: a label for each text, or a number."""
+
+    config_class: ClassVar[Any] = CamembertConfig
+
+
+class CamembertForTokenClassification(RobertaForTokenClassification):
+    """CamemBERT: a label for each token."""
+
+    config_class: ClassVar[Any] = CamembertConfig
+
+
+class CamembertForMultipleChoice(RobertaForMultipleChoice):
+    """CamemBERT: which of several continuations."""
+
+    config_class: ClassVar[Any] = CamembertConfig
+
+
+class CamembertForQuestionAnswering(RobertaForQuestionAnswering):
+    """CamemBERT: where an answer starts and ends."""
+
+    config_class: ClassVar[Any] = CamembertConfig
