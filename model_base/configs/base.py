@@ -55,8 +55,9 @@ class PretrainedConfig:
     Class attributes of a subclass: ``model_type`` (the key in config.json), ``attribute_map``
     (other names for fields), ``weight_rules`` (how names stored by older versions became ours),
     ``handled`` (fields of which only some values are implemented, and those values), ``heads``
-    (class name for each auto class), ``base_config_key`` (the field under which the configuration
-    of a larger model holds this one).
+    (class name for each auto class), ``tasks`` (what such a head is for, where it is not what
+    ``constants.TASKS`` says), ``base_config_key`` (the field under which the configuration of a
+    larger model holds this one).
 
     Args:
         kwargs: any field. Unknown ones are kept as attributes, as Transformers does.
@@ -72,6 +73,7 @@ class PretrainedConfig:
     weight_rules: ClassVar[tuple[Rule, ...]] = ()
     handled: ClassVar[dict[str, tuple[Any, ...]]] = {}
     heads: ClassVar[dict[str, str]] = {}
+    tasks: ClassVar[dict[str, str]] = {}
     _auto_class: ClassVar[str | None] = None
 
     def __init__(self, **kwargs: Any) -> None:

@@ -30,6 +30,7 @@ class ElectraConfig(PretrainedConfig):
         "AutoModelForMultipleChoice": "ElectraForMultipleChoice",
         "AutoModelForPreTraining": "ElectraForPreTraining",
     }
+    tasks: ClassVar[dict[str, str]] = {"AutoModelForPreTraining": "replaced-token-detection"}
 
     def __init__(
         self,

@@ -57,7 +57,7 @@ class FillMask(SequenceTask[FillMaskParameters]):
     ) -> list[Any]:
         targets = self._target_ids(chosen)
         return [
-            self._answer(result["logits"], item.input_ids, targets, chosen.top_k)
+            self._answer(_token_logits(result), item.input_ids, targets, chosen.top_k)
             for result, item in zip(results, work, strict=True)
         ]
 
@@ -118,3 +118,8 @@ class FillMask(SequenceTask[FillMaskParameters]):
                 raise BadRequest(f"target {target!r} has no tokens")
             ids[token_id] = None
         return np.fromiter(ids, dtype=np.int64)
+
+
+def _token_logits(result: WorkResult) -> Array:
+    """Scores of the vocabulary; models with BERT's heads of pre-training name them differently."""
+    return result["logits"] if "logits" in result else result["prediction_logits"]

@@ -92,7 +92,7 @@ class TorchRunner(Runner):
             framework="torch",
             dtype=str(self._model.dtype).removeprefix("torch."),
             device=str(self._device),
-            task=TASKS[self._head],
+            task={**TASKS, **type(self._model.config).tasks}[self._head],
             num_parameters=self._num_parameters,
             num_bytes=sum(self._num_bytes_by_dtype.values()),
             max_length=min(self._model.max_tokens, self._order.max_length or 2**31),

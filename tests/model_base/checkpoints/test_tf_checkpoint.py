@@ -10,11 +10,13 @@ import pytest
 from model_base import BertForPreTraining, CheckpointUnreadable
 from model_base.checkpoints import TF_CHECKPOINT
 
+GOLD = Path(__file__).parents[2] / "fixtures"
+
 
 @pytest.fixture
-def index(fixtures: Path, tmp_path: Path) -> Path:
+def index(tmp_path: Path) -> Path:
     """The index of a small BERT with its optimizer's state."""
-    shutil.copytree(fixtures / "tf1_bertforpretraining" / "ckpt", tmp_path / "ckpt")
+    shutil.copytree(GOLD / "tf1_bertforpretraining" / "ckpt", tmp_path / "ckpt")
     return tmp_path / "ckpt" / "model.ckpt.index"
 
 
