@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import json
 import math
 import os
 import signal
@@ -19,7 +20,7 @@ from typing_extensions import override
 from service.app import Service, create_service
 from service.connections import PatientProtocol, allow_many_files
 from service.core.log import configure_log
-from service.core.messages import ModelEvent, ModelSpec, ModelState
+from service.core.messages import ModelEvent, ModelFacts, ModelSpec, ModelState
 from service.core.settings import Settings
 from service.engine.template_process import TemplateProcess
 
@@ -215,18 +216,25 @@ class Console:
             self._bar = None
 
     def _greet(self, name: str) -> None:
-        """The address and a line to paste: a text if any text will do, else token ids."""
-        facts = self._service.dataplane.model(name).facts
-        takes_text = facts is not None and facts.pooling
-        body = (
-            '{"inputs": "Hello, world!"}' if takes_text else '{"inputs": {"input_ids": [[1, 2]]}}'
-        )
+        """The address and a line to paste that the model answers."""
+        body = _example(self._service.dataplane.model(name).facts)
+        asks = f"/predict{self._key} -H 'Content-Type: application/json' -d '{body}'"
         self._say(
             f"{name}: ready on {self._address} (docs: {self._address}/docs)\n\n"
-            f"  curl {self._address}/models/{name}/predict{self._key} "
-            f"-H 'Content-Type: application/json' -d '{body}'\n"
+            f"  curl {self._address}/models/{name}{asks if body else self._key}\n"
         )
 
     def _say(self, text: str) -> None:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
+
+
+def _example(facts: ModelFacts | None) -> str:
+    """A body for a prediction: a text if any will do, else ids; empty for pixels and sound."""
+    if facts is None:
+        return ""
+    if facts.pooling:
+        return '{"inputs": "Hello, world!"}'
+    if not facts.inputs or not all(name.endswith("input_ids") for name in facts.inputs):
+        return ""
+    return json.dumps({"inputs": {name: [[1, 2]] for name in facts.inputs}})

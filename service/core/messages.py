@@ -117,6 +117,7 @@ class ModelFacts:
         max_length: longest sequence the model takes, special tokens included.
         num_bytes: of parameters and buffers in the memory of the worker.
         pooling: how token vectors become one vector (``mean``, ``cls``, …); None if they do not.
+        inputs: raw tensors that its forward needs at least.
     """
 
     architecture: str
@@ -128,6 +129,7 @@ class ModelFacts:
     num_bytes: int
     max_length: int
     pooling: str | None = None
+    inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

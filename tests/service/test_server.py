@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from service.core.messages import ModelEvent, ModelSpec, ModelState
-from service.server import CannotListen, Console, listen
+from service.core.messages import ModelEvent, ModelFacts, ModelSpec, ModelState
+from service.server import CannotListen, Console, _example, listen
 
 S = ModelState
 
@@ -84,6 +84,23 @@ def test_away_from_a_terminal_each_step_is_one_plain_line(
     ]
     assert lines[6].startswith("  curl http://127.0.0.1:1/models/m/predict")
     assert "\r" not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "inputs", "body"),
+    [
+        ("mean", ("input_ids",), '{"inputs": "Hello, world!"}'),
+        (None, ("input_ids", "decoder_input_ids"),
+         '{"inputs": {"input_ids": [[1, 2]], "decoder_input_ids": [[1, 2]]}}'),
+        (None, ("pixel_values",), ""),
+        (None, ("input_ids", "pixel_values"), ""),
+    ],
+)  # fmt: skip
+def test_the_line_to_paste_is_one_that_the_model_answers(
+    pooling: str | None, inputs: tuple[str, ...], body: str
+) -> None:
+    facts = ModelFacts("M", "torch", "float32", "cpu", "x", 1, 4, 64, pooling, inputs)
+    assert _example(facts) == body
 
 
 def test_on_a_terminal_bytes_are_a_bar_that_is_gone_in_the_end(

@@ -29,6 +29,8 @@ from service.protocols.outputs import jsonable
 
 _MAX_TENSORS = 64
 _DEFAULT_LENGTH = 128
+_UNLIMITED = 2**31 - 1
+"""What a model says whose positions are relative."""
 # types of the nested lists' elements -> dtype of the tensor; the first that fits
 _DTYPES: tuple[tuple[set[type], type[np.generic]], ...] = (
     ({bool}, np.bool_),
@@ -149,6 +151,8 @@ def to_row(info: ModelInfo) -> dict[str, Any]:
         "created": int(info.created_s),
     }
     row |= {name: getattr(info.facts, name, None) for name in _FACTS}
+    if row["max_length"] == _UNLIMITED:
+        row["max_length"] = None
     if not os.path.isabs(info.spec.source):
         row["source"] = info.spec.source
     return row

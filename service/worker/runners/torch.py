@@ -97,6 +97,7 @@ class TorchRunner(Runner):
             num_bytes=sum(self._num_bytes_by_dtype.values()),
             max_length=min(self._model.max_tokens, self._order.max_length or 2**31),
             pooling="+".join(self._order.pooling) or None,
+            inputs=tuple(self._model.example_inputs(1, 1)),
         )
 
     @property
@@ -135,7 +136,7 @@ class TorchRunner(Runner):
             if not self._packs:
                 raise InputRejected(
                     f"{type(self._model).__name__} takes no text alone; give the raw tensors "
-                    + ", ".join(self._model.example_inputs(1, 1))
+                    + ", ".join(self.facts.inputs)
                 )
             return self._run_packed([item for item in batch if isinstance(item, SequenceWork)])
 

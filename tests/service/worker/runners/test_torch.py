@@ -116,6 +116,7 @@ def test_an_encoder_decoder_takes_raw_tensors_and_no_text_alone(tmp_path):
     runner = TorchRunner.load(order, lambda done, total: None)
     runner.warm_up()
     assert (runner.facts.task, runner.facts.max_length) == ("text2text-generation", 2**31 - 1)
+    assert runner.facts.inputs == ("input_ids", "decoder_input_ids")
     ids = np.array([[5, 6, 7]])
     (result,) = runner.run([TensorWork({"input_ids": ids, "decoder_input_ids": ids[:, :2]}, 3)], 1)
     with torch.no_grad():
