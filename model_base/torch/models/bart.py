@@ -22,6 +22,7 @@ from model_base import outputs
 from model_base.configs.bart import BartConfig
 from model_base.torch import heads, layers, layouts
 from model_base.torch.base import PreTrainedModel
+from model_base.torch.encoder_decoder import EncoderDecoder
 from model_base.torch.layouts import Layout, Memory
 from model_base.torch.multi_head import MultiHeadAttention
 
@@ -209,7 +210,7 @@ def token_embedding(config: BartConfig) -> nn.Embedding:
     return nn.Embedding(config.vocab_size, config.d_model, config.pad_token_id)
 
 
-class BartModel(BartPreTrainedModel):
+class BartModel(EncoderDecoder, BartPreTrainedModel):
     """Encoder and decoder; the hidden states of the decoder."""
 
     def __init__(self, config: BartConfig) -> None:
@@ -227,58 +228,18 @@ class BartModel(BartPreTrainedModel):
     def set_input_embeddings(self, value: Any) -> None:
         self.shared = self.encoder.embed_tokens = self.decoder.embed_tokens = value
 
-    def get_encoder(self) -> nn.Module:
-        """The encoder."""
-        return self.encoder
-
-    def get_decoder(self) -> nn.Module:
-        """The decoder."""
-        return self.decoder
-
-    def forward(
-        self, input_ids: Maybe = None, attention_mask: Maybe = None,
-        decoder_input_ids: Maybe = None, decoder_attention_mask: Maybe = None,
-        head_mask: Maybe = None, decoder_head_mask: Maybe = None,
-        cross_attn_head_mask: Maybe = None, encoder_outputs: Any = None,
-        past_key_values: Any = None, inputs_embeds: Maybe = None,
-        decoder_inputs_embeds: Maybe = None, use_cache: Flag = None,
-        output_attentions: Flag = None, output_hidden_states: Flag = None,
-        return_dict: Flag = None, layout: Layout | None = None,
-        decoder_layout: Layout | None = None,
-    ) -> Any:  # fmt: skip
-        """Hidden states ``[B, L, H]`` of the decoder.
-
-        Arguments as ``BartStack.forward``: those named after the decoder and ``past_key_values``
-        are the decoder's, mask and layout of the text also those of its memory, the last ones
-        both halves'. ``encoder_outputs`` is what the encoder returned before, in place of its
-        inputs. Without ids for it the decoder reads the text, shifted.
-
-        Raises:
-            ValueError: neither tokens for the decoder nor ``input_ids`` to make them of.
-        """
-        if decoder_input_ids is None and decoder_inputs_embeds is None:
-            if input_ids is None:
-                raise ValueError("without input_ids the decoder needs decoder_input_ids")
-            decoder_input_ids = self.shift_right(input_ids)
-            if layout is not None:  # the same text, sequence by sequence
-                decoder_layout, is_first = layouts.as_causal(layout), layout.positions == 0
-                decoder_input_ids[is_first] = self.config.decoder_start_token_id
-        keep = {"output_attentions": output_attentions,
-                "output_hidden_states": output_hidden_states}  # fmt: skip
-        if encoder_outputs is None:
-            encoder_outputs = self.encoder(
-                input_ids, attention_mask, head_mask=head_mask, inputs_embeds=inputs_embeds,
-                return_dict=True, layout=layout, **keep,
-            )  # fmt: skip
-        elif not isinstance(encoder_outputs, outputs.ModelOutput):
-            encoder_outputs = outputs.BaseModelOutput(*encoder_outputs)
-        decoded = self.decoder(
-            decoder_input_ids, decoder_attention_mask, encoder_outputs[0], attention_mask,
-            decoder_head_mask, cross_attn_head_mask, past_key_values, decoder_inputs_embeds,
-            use_cache, return_dict=True, layout=decoder_layout, memory_layout=layout, **keep,
-        )  # fmt: skip
-        output = layers.seq2seq_output(decoded, encoder_outputs)
-        return layers.finish(output, self.config, return_dict)
+    @override
+    def decoder_text(
+        self, input_ids: Maybe, layout: Layout | None, decoder_layout: Layout | None
+    ) -> tuple[Maybe, Layout | None]:
+        """The encoder's text, shifted, sequence by sequence."""
+        if input_ids is None:
+            raise ValueError("without input_ids the decoder needs decoder_input_ids")
+        shifted = self.shift_right(input_ids)
+        if layout is not None:
+            decoder_layout = layouts.as_causal(layout)
+            shifted[layout.positions == 0] = self.config.decoder_start_token_id
+        return shifted, decoder_layout
 
 
 class BartForConditionalGeneration(heads.TokenHead, BartPreTrainedModel):

@@ -22,6 +22,7 @@ from model_base.configs.t5 import T5Config
 from model_base.torch import layers, layouts
 from model_base.torch.attention import ScoreBias, Scoring
 from model_base.torch.base import PreTrainedModel
+from model_base.torch.encoder_decoder import EncoderDecoder
 from model_base.torch.layouts import Layout, Memory
 
 Maybe = Tensor | None
@@ -224,10 +225,6 @@ class T5PreTrainedModel(PreTrainedModel):
             if stack is not None:
                 stack.set_input_embeddings(value)
 
-    def get_encoder(self) -> nn.Module:
-        """The encoder."""
-        return self.encoder
-
     @override
     def example_inputs(self, batch_size: int, sequence_length: int) -> dict[str, Tensor]:
         inputs = super().example_inputs(batch_size, sequence_length)
@@ -341,7 +338,7 @@ def decoder(config: T5Config, embed_tokens: nn.Embedding) -> T5Stack:
     return T5Stack(config, embed_tokens)
 
 
-class T5Model(T5PreTrainedModel):
+class T5Model(EncoderDecoder, T5PreTrainedModel):
     """Encoder and decoder; the hidden states of the decoder."""
 
     def __init__(self, config: T5Config) -> None:
@@ -350,60 +347,6 @@ class T5Model(T5PreTrainedModel):
         self.encoder = encoder(config, self.shared)
         self.decoder = decoder(config, self.shared)
         self.post_init()
-
-    def get_decoder(self) -> nn.Module:
-        """The decoder."""
-        return self.decoder
-
-    def forward(
-        self, input_ids: Maybe = None, attention_mask: Maybe = None,
-        decoder_input_ids: Maybe = None, decoder_attention_mask: Maybe = None,
-        head_mask: Maybe = None, decoder_head_mask: Maybe = None,
-        cross_attn_head_mask: Maybe = None, encoder_outputs: Any = None,
-        past_key_values: Any = None, inputs_embeds: Maybe = None,
-        decoder_inputs_embeds: Maybe = None, use_cache: Flag = None,
-        output_attentions: Flag = None, output_hidden_states: Flag = None,
-        return_dict: Flag = None, layout: Layout | None = None,
-        decoder_layout: Layout | None = None,
-    ) -> Any:  # fmt: skip
-        """Hidden states ``[B, L, H]`` of the decoder.
-
-        Args:
-            input_ids: int64 ``[B, S]``; with all others that are not named after the decoder, the
-                encoder's, as in ``T5Stack.forward``.
-            attention_mask: ``[B, S]``.
-            decoder_input_ids: int64 ``[B, L]``; with the others named so, the decoder's.
-            decoder_attention_mask: ``[B, L]``.
-            head_mask: of the encoder.
-            decoder_head_mask: of the decoder.
-            cross_attn_head_mask: of the decoder's attention over the encoder.
-            encoder_outputs: what the encoder returned before, in place of its inputs.
-            past_key_values: of the decoder.
-            inputs_embeds: ``[B, S, H]``.
-            decoder_inputs_embeds: ``[B, L, H]``.
-            use_cache: return ``past_key_values``.
-            output_attentions: return the attention weights of each layer.
-            output_hidden_states: return the hidden states of each layer.
-            return_dict: return a ``ModelOutput``, else a tuple.
-            layout: of the encoder's tokens.
-            decoder_layout: of the decoder's.
-        """
-        keep = {"output_attentions": output_attentions,
-                "output_hidden_states": output_hidden_states}  # fmt: skip
-        if encoder_outputs is None:
-            encoder_outputs = self.encoder(
-                input_ids, attention_mask, inputs_embeds=inputs_embeds, head_mask=head_mask,
-                return_dict=True, layout=layout, **keep,
-            )  # fmt: skip
-        elif not isinstance(encoder_outputs, outputs.ModelOutput):
-            encoder_outputs = outputs.BaseModelOutput(*encoder_outputs)
-        decoded = self.decoder(
-            decoder_input_ids, decoder_attention_mask, encoder_outputs[0], attention_mask,
-            decoder_inputs_embeds, decoder_head_mask, cross_attn_head_mask, past_key_values,
-            use_cache, return_dict=True, layout=decoder_layout, memory_layout=layout, **keep,
-        )  # fmt: skip
-        output = layers.seq2seq_output(decoded, encoder_outputs)
-        return layers.finish(output, self.config, return_dict)
 
 
 class T5ForConditionalGeneration(T5Model):
@@ -465,6 +408,11 @@ class T5EncoderModel(T5PreTrainedModel):
         self.shared = nn.Embedding(config.vocab_size, config.d_model)
         self.encoder = encoder(config, self.shared)
         self.post_init()
+
+    def get_encoder(self) -> nn.Module:
+        """The encoder."""
+        half: nn.Module = self.encoder
+        return half
 
     def forward(
         self, input_ids: Maybe = None, attention_mask: Maybe = None, head_mask: Maybe = None,
