@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from model_base.configs.rotary import old_spelling
 from model_base.constants import CONFIG_NAME, MAX_JSON_BYTES
 from model_base.conversion.rules import Rule
 from model_base.errors import ConfigNotFound, ConfigUnreadable, UnsupportedConfig
@@ -192,7 +193,7 @@ class PretrainedConfig:
         """
         return_unused = kwargs.pop("return_unused_kwargs", False)
         overrides = {key: kwargs.pop(key) for key in ("num_labels", "id2label") if key in kwargs}
-        config = cls(**dict(config_dict) | overrides)
+        config = cls(**old_spelling(config_dict, cls.attribute_map) | overrides)
         for key in [key for key in kwargs if key != "torch_dtype" and hasattr(config, key)]:
             setattr(config, key, kwargs.pop(key))
         return (config, kwargs) if return_unused else config

@@ -56,3 +56,26 @@ def rope_of(config: Any, layer_type: str | None = None) -> Rope:
     part = options.pop("partial_rotary_factor", getattr(config, "partial_rotary_factor", 1.0))
     size = int(config.head_dim * (1.0 if part is None else part))
     return Rope(kind, float(theta), size, int(config.max_position_embeddings), options)
+
+
+def old_spelling(fields: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Stored fields with one ``rope_parameters`` respelled, as every version reads it.
+
+    Kept beside a default ``rope_theta``, older versions would take the latter. Parameters that
+    differ by type of layer have no old spelling and stay.
+
+    Args:
+        fields: of a config file.
+        names: the configuration's own names of ``rope_theta`` and others, where they differ.
+    """
+    stored = fields.get("rope_parameters")
+    if not isinstance(stored, Mapping) or any(isinstance(v, Mapping) for v in stored.values()):
+        return dict(fields)
+    respelled = {key: value for key, value in fields.items() if key != "rope_parameters"}
+    scaling = dict(stored)
+    for name in ("rope_theta", "partial_rotary_factor"):
+        if name in scaling:
+            respelled[names.get(name, name)] = scaling.pop(name)
+    if scaling.get("rope_type", "default") != "default":
+        respelled["rope_scaling"] = scaling
+    return respelled

@@ -54,6 +54,16 @@ def test_each_type_of_layer_can_have_its_own() -> None:
     assert [rope_of(made, kind).theta for kind in ("sliding", "full")] == [10.0, 20.0]
 
 
+def test_what_version_5_wrote_is_saved_as_every_version_reads_it() -> None:
+    parameters = {"rope_type": "linear", "factor": 2.0, "rope_theta": 500.0}
+    read = LlamaConfig.from_dict({"rope_parameters": parameters})
+    stored = read.to_diff_dict()
+    assert (stored["rope_theta"], "rope_parameters" in stored) == (500.0, False)
+    assert stored["rope_scaling"] == {"rope_type": "linear", "factor": 2.0}
+    plain = LlamaConfig.from_dict({"rope_parameters": {"rope_type": "default", "rope_theta": 7.0}})
+    assert (plain.rope_theta, plain.rope_scaling) == (7.0, None)
+
+
 @pytest.mark.parametrize("key", ["type", "rope_type"])
 def test_an_unknown_kind_is_refused_by_name(key: str) -> None:
     with pytest.raises(UnsupportedConfig, match="'spiral'; accepted: default, linear"):
