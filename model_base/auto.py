@@ -77,6 +77,21 @@ def stored_head(config: PretrainedConfig) -> str:
     return "AutoModel"
 
 
+def stored_model(config: PretrainedConfig) -> tuple[str, Any]:
+    """The torch class that a checkpoint was saved from, and the auto class of its head.
+
+    A class of ours that no auto class picks counts as a bare trunk; a checkpoint that names no
+    class of ours is one.
+    """
+    auto = stored_head(config)
+    if auto == "AutoModel":
+        for name in config.architectures or ():
+            own = getattr(model_module(type(config)), str(name), None)
+            if own is not None and getattr(own, "config_class", None) is type(config):
+                return auto, own
+    return auto, head_class(auto, config)
+
+
 class AutoConfig:
     """Reads a configuration of whatever architecture."""
 

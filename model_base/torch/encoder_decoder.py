@@ -38,8 +38,12 @@ class EncoderDecoder(MixinBase):
     def decoder_text(
         self, input_ids: Maybe, layout: Layout | None, decoder_layout: Layout | None
     ) -> tuple[Maybe, Layout | None]:
-        """What the decoder reads, and how it lies, if the caller gives it nothing."""
-        return None, decoder_layout
+        """What the decoder reads, and how it lies, if the caller gives it nothing.
+
+        Raises:
+            ValueError: it has to be given something.
+        """
+        raise ValueError("decoder_input_ids is missing: the decoder has nothing to read")
 
     def forward(
         self, input_ids: Maybe = None, attention_mask: Maybe = None,

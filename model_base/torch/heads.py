@@ -117,7 +117,7 @@ class Chooser(MixinBase):
         self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
         position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
         labels: Maybe = None, output_attentions: Flag = None, output_hidden_states: Flag = None,
-        return_dict: Flag = None, layout: Layout | None = None,
+        return_dict: Flag = None,
     ) -> Any:  # fmt: skip
         """Logits ``[B, choices]`` of inputs ``[B, choices, L]``; labels int64 ``[B]``."""
         per_token = (input_ids, attention_mask, token_type_ids, position_ids)
@@ -126,7 +126,7 @@ class Chooser(MixinBase):
         trunk = self.base_model(
             *rows, head_mask, embeds,
             output_attentions=output_attentions, output_hidden_states=output_hidden_states,
-            return_dict=True, layout=layout,
+            return_dict=True,
         )  # fmt: skip
         choices = layers.tokens_of(input_ids, inputs_embeds).shape[1]
         logits_BC = self.score(trunk).view(-1, choices)

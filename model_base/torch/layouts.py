@@ -30,9 +30,14 @@ class Layout(Protocol):
     Attributes:
         positions: int64, each token's place in its own sequence; its shape is that of the token
             tensors: ``[B, L]`` or ``[T]``.
+        lengths: int64, of the same shape or one number: tokens of each token's sequence.
     """
 
     positions: Tensor
+
+    @property
+    def lengths(self) -> Tensor:
+        """See above; of padded batches the longest sequence's."""
 
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring
@@ -115,6 +120,11 @@ class PaddedLayout(Layout):
             self.weights.append(weights)
         return context.transpose(1, 2)
 
+    @property
+    @override
+    def lengths(self) -> Tensor:
+        return self.positions.max() + 1
+
     @override
     def first_tokens(self, hidden: Tensor) -> Tensor:
         return hidden[:, 0]
@@ -194,6 +204,8 @@ class PackedLayout(Layout):
         self.causal = causal
         rows = (*lengths, num_filler)
         self.positions = torch.cat([torch.arange(n, device=device) for n in rows])
+        counts = torch.tensor(rows)
+        self._lengths = counts.repeat_interleave(counts).to(device)
         self._starts = torch.tensor(ends[:-1], device=device)
         self._lasts = torch.tensor(ends[1:], device=device) - 1
 
@@ -202,6 +214,11 @@ class PackedLayout(Layout):
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring
     ) -> Tensor:
         return _attend_spans(query, key, value, scoring, self.spans, self.spans, self.causal)
+
+    @property
+    @override
+    def lengths(self) -> Tensor:
+        return self._lengths
 
     @override
     def first_tokens(self, hidden: Tensor) -> Tensor:
@@ -314,7 +331,7 @@ def memory_for(
     states: Tensor | None,
     mask: Tensor | None,
     *,
-    layouts: tuple[Layout, Layout | None] | None = None,
+    layouts: tuple[Layout, Layout | None],
     head_mask: Tensor | None = None,
     past_key_values: Sequence[Sequence[Tensor]] | None = None,
     keep_weights: bool = False,
@@ -326,23 +343,26 @@ def memory_for(
         model: the decoder.
         states: ``[B, S, H]``, or ``[T, H]`` if both are packed.
         mask: ``[B, S]`` or ``[B, L, S]`` over the states.
-        layouts: the decoder's and the encoder's.
+        layouts: the decoder's, and the encoder's unless it is padded.
         head_mask: ``[N]`` or ``[layers, N]``.
         past_key_values: of each layer four tensors, the last two the memory's.
         keep_weights: collect the attention weights.
         keep_cache: collect keys and values.
 
     Raises:
-        ValueError: one of the two sides is packed and the other is not.
+        ValueError: one of the two sides is packed and the other is not; packed ones with an
+            argument that they replace.
     """
     if states is None:
         return None
-    if layouts is not None:
-        packed = [layout for layout in layouts if isinstance(layout, PackedLayout)]
-        if len(packed) == 2:
-            return PackedMemory(*packed)
-        if packed:
-            raise ValueError("decoder and encoder must both be packed, or neither")
+    packed = [layout for layout in layouts if isinstance(layout, PackedLayout)]
+    if len(packed) == 1:
+        raise ValueError("decoder and encoder must both be packed, or neither")
+    if packed:
+        replaced = {"mask": mask, "head_mask": head_mask, "past_key_values": past_key_values}
+        if given := [name for name, value in replaced.items() if value is not None]:
+            raise ValueError(f"{', '.join(given)} over the encoder given with layouts")
+        return PackedMemory(*packed)
     extended = None if mask is None else model.invert_attention_mask(mask)
     heads = model.get_head_mask(head_mask, model.config.num_hidden_layers)
     return PaddedMemory(extended, heads, past_key_values, keep_weights, keep_cache)

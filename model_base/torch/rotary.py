@@ -14,15 +14,17 @@ import torch
 from torch import Tensor
 
 from model_base.configs.rotary import Rope
+from model_base.torch.layouts import Layout
 
 Angles = tuple[Tensor, Tensor]
 """Cosines and sines, each ``[…, 1, D]``: the same for every head."""
 
 
-def angles(rope: Rope, positions: Tensor, dtype: torch.dtype) -> Angles:
-    """Cosines and sines of the tokens at ``positions`` (int64 ``[…]``), in ``dtype``."""
-    frequencies_d, scale = _KINDS[rope.kind](rope, positions)
-    half = positions[..., None].float() * frequencies_d.to(positions.device)
+def angles(rope: Rope, layout: Layout, dtype: torch.dtype) -> Angles:
+    """Cosines and sines of a layout's tokens, in ``dtype``."""
+    positions = layout.positions
+    frequencies, scale = _KINDS[rope.kind](rope, layout)
+    half = positions[..., None].float() * frequencies.to(positions.device)
     full = torch.cat([half, half], dim=-1)[..., None, :]
     return (full.cos() * scale).to(dtype), (full.sin() * scale).to(dtype)
 
@@ -37,29 +39,30 @@ def rotate(heads: Tensor, angles: Angles) -> Tensor:
     return turned if not rest.shape[-1] else torch.cat([turned, rest], dim=-1)
 
 
-def _frequencies(theta: float, size: int) -> Tensor:
-    steps = torch.arange(0, size, 2, dtype=torch.float32, device="cpu") / size
+def _frequencies(theta: float | Tensor, size: int) -> Tensor:
+    device = theta.device if isinstance(theta, Tensor) else "cpu"
+    steps = torch.arange(0, size, 2, dtype=torch.float32, device=device) / size
     return 1.0 / theta**steps
 
 
-def _default(rope: Rope, positions: Tensor) -> tuple[Tensor, float]:
+def _default(rope: Rope, layout: Layout) -> tuple[Tensor, float]:
     return _frequencies(rope.theta, rope.size), 1.0
 
 
-def _linear(rope: Rope, positions: Tensor) -> tuple[Tensor, float]:
+def _linear(rope: Rope, layout: Layout) -> tuple[Tensor, float]:
     return _frequencies(rope.theta, rope.size) / rope.options["factor"], 1.0
 
 
-def _dynamic(rope: Rope, positions: Tensor) -> tuple[Tensor, float]:
+def _dynamic(rope: Rope, layout: Layout) -> tuple[Tensor, float]:
     """NTK-aware: the base grows with the sequence, once that is longer than trained for."""
-    longest = max(_num_positions(positions), rope.num_positions)
     factor = rope.options["factor"]
-    growth = factor * longest / rope.num_positions - (factor - 1)
+    lengths = layout.lengths.clamp(min=rope.num_positions).float()
+    growth = factor * lengths / rope.num_positions - (factor - 1)
     theta = rope.theta * growth ** (rope.size / (rope.size - 2))
-    return _frequencies(theta, rope.size), 1.0
+    return _frequencies(theta[..., None], rope.size), 1.0
 
 
-def _yarn(rope: Rope, positions: Tensor) -> tuple[Tensor, float]:
+def _yarn(rope: Rope, layout: Layout) -> tuple[Tensor, float]:
     """Peng et al. 2023, arXiv:2309.00071."""
     options, size = rope.options, rope.size
     before = options.get("original_max_position_embeddings") or rope.num_positions
@@ -92,22 +95,25 @@ def _yarn_scale(rope: Rope, factor: float) -> float:
     return growth(1.0)
 
 
-def _longrope(rope: Rope, positions: Tensor) -> tuple[Tensor, float]:
+def _longrope(rope: Rope, layout: Layout) -> tuple[Tensor, float]:
     """Ding et al. 2024, arXiv:2402.13753: a factor for each frequency, from the config."""
     options = rope.options
     before = options.get("original_max_position_embeddings") or rope.num_positions
     factor = rope.num_positions / before
     if before == rope.num_positions:
         factor = options.get("factor") or 1.0
-    is_long = _num_positions(positions) > before
-    factors = torch.tensor(options["long_factor" if is_long else "short_factor"])
+    is_long = (layout.lengths > before)[..., None]
+    long, short = (
+        torch.tensor(options[f"{name}_factor"], device=is_long.device) for name in ("long", "short")
+    )
     scale = options.get("attention_factor")
     if scale is None:
         scale = 1.0 if factor <= 1 else math.sqrt(1 + math.log(factor) / math.log(before))
-    return _frequencies(rope.theta, rope.size) / factors, float(scale)
+    plain = _frequencies(rope.theta, rope.size).to(is_long.device)
+    return plain / torch.where(is_long, long, short), float(scale)
 
 
-def _llama3(rope: Rope, positions: Tensor) -> tuple[Tensor, float]:
+def _llama3(rope: Rope, layout: Layout) -> tuple[Tensor, float]:
     """Slow frequencies are divided by the factor, fast ones kept, those between mixed."""
     options = rope.options
     before, factor = options["original_max_position_embeddings"], options["factor"]
@@ -117,11 +123,7 @@ def _llama3(rope: Rope, positions: Tensor) -> tuple[Tensor, float]:
     return plain / factor * (1 - share) + plain * share, 1.0
 
 
-def _num_positions(positions: Tensor) -> int:
-    return 0 if positions.is_meta or not positions.numel() else int(positions.max()) + 1
-
-
-_KINDS: dict[str, Callable[[Rope, Tensor], tuple[Tensor, float]]] = {
+_KINDS: dict[str, Callable[[Rope, Layout], tuple[Tensor, float]]] = {
     "default": _default,
     "linear": _linear,
     "dynamic": _dynamic,

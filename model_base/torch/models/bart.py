@@ -237,7 +237,7 @@ class BartModel(EncoderDecoder, BartPreTrainedModel):
             raise ValueError("without input_ids the decoder needs decoder_input_ids")
         shifted = self.shift_right(input_ids)
         if layout is not None:
-            decoder_layout = layouts.as_causal(layout)
+            decoder_layout = decoder_layout or layouts.as_causal(layout)
             shifted[layout.positions == 0] = self.config.decoder_start_token_id
         return shifted, decoder_layout
 

@@ -333,7 +333,7 @@ class DistilBertForMultipleChoice(DistilBertPreTrainedModel):
     def forward(
         self, input_ids: Maybe = None, attention_mask: Maybe = None, head_mask: Maybe = None,
         inputs_embeds: Maybe = None, labels: Maybe = None, output_attentions: Flag = None,
-        output_hidden_states: Flag = None, return_dict: Flag = None, layout: Layout | None = None,
+        output_hidden_states: Flag = None, return_dict: Flag = None,
     ) -> Any:  # fmt: skip
         """Logits ``[B, choices]`` of inputs ``[B, choices, L]``; labels int64 ``[B]``."""
         ids, mask, embeds = (
@@ -342,9 +342,9 @@ class DistilBertForMultipleChoice(DistilBertPreTrainedModel):
         )
         trunk = self.distilbert(
             ids, mask, head_mask, embeds, output_attentions, output_hidden_states,
-            return_dict=True, layout=layout,
+            return_dict=True,
         )  # fmt: skip
-        first = heads.first_of(trunk.last_hidden_state, layout)
+        first = heads.first_of(trunk.last_hidden_state, None)
         choices = layers.tokens_of(input_ids, inputs_embeds).shape[1]
         logits_BC = self.classifier(self.pre_classifier(first).relu()).view(-1, choices)
         output = outputs.MultipleChoiceModelOutput(layers.token_loss(logits_BC, labels), logits_BC)

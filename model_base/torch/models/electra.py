@@ -140,8 +140,8 @@ class ElectraModel(ElectraPreTrainedModel):
         )  # fmt: skip
         self._check_memory(encoder_hidden_states)
         memory = layouts.memory_for(
-            self, encoder_hidden_states, encoder_attention_mask, past_key_values=past_key_values,
-            keep_weights=keep_weights, keep_cache=keep_cache,
+            self, encoder_hidden_states, encoder_attention_mask, layouts=(layout, None),
+            past_key_values=past_key_values, keep_weights=keep_weights, keep_cache=keep_cache,
         )  # fmt: skip
         embedded = self.embeddings(input_ids, token_type_ids, inputs_embeds, layout)
         if hasattr(self, "embeddings_project"):

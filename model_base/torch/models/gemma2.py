@@ -98,7 +98,7 @@ class Gemma2Model(Decoder, Gemma2PreTrainedModel):
 
     @override
     def states(self, embedded: Tensor, layout: Layout, recompute: bool) -> tuple[Tensor, ...]:
-        angles = rotary.angles(self.rope, layout.positions, embedded.dtype)
+        angles = rotary.angles(self.rope, layout, embedded.dtype)
         states = layers.run_layers(self.layers, embedded, layout, angles, recompute=recompute)
         return (*states[:-1], self.norm(states[-1]))
 

@@ -111,8 +111,7 @@ class Gemma3TextModel(Decoder, Gemma3PreTrainedModel):
     @override
     def states(self, embedded: Tensor, layout: Layout, recompute: bool) -> tuple[Tensor, ...]:
         angles = {
-            kind: rotary.angles(rope, layout.positions, embedded.dtype)
-            for kind, rope in self.ropes.items()
+            kind: rotary.angles(rope, layout, embedded.dtype) for kind, rope in self.ropes.items()
         }
         states = layers.run_layers(self.layers, embedded, layout, angles, recompute=recompute)
         return (*states[:-1], self.norm(states[-1]))

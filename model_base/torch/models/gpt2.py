@@ -223,8 +223,8 @@ class GPT2Model(GPT2PreTrainedModel):
             keep_weights=keep_weights, keep_cache=layers.chosen(use_cache, config.use_cache),
         )  # fmt: skip
         memory = layouts.memory_for(
-            self, encoder_hidden_states, encoder_attention_mask, head_mask=head_mask,
-            keep_weights=keep_weights,
+            self, encoder_hidden_states, encoder_attention_mask, layouts=(layout, None),
+            head_mask=head_mask, keep_weights=keep_weights,
         )  # fmt: skip
         embedded = self._embed(input_ids, token_type_ids, inputs_embeds, layout)
         states = layers.run_layers(

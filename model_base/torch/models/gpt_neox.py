@@ -152,7 +152,7 @@ class GPTNeoXModel(GPTNeoXPreTrainedModel):
         embedded = self.embed_in(input_ids) if inputs_embeds is None else inputs_embeds
         states = layers.run_layers(
             self.layers, self.emb_dropout(embedded), layout,
-            rotary.angles(self.rope, layout.positions, embedded.dtype),
+            rotary.angles(self.rope, layout, embedded.dtype),
             recompute=self.gradient_checkpointing and self.training,
         )  # fmt: skip
         states = (*states[:-1], self.final_layer_norm(states[-1]))

@@ -196,8 +196,7 @@ class ModernBertModel(ModernBertPreTrainedModel):
         )  # fmt: skip
         embedded = self.embeddings(input_ids, inputs_embeds)
         angles = {
-            kind: rotary.angles(rope, layout.positions, embedded.dtype)
-            for kind, rope in self.ropes.items()
+            kind: rotary.angles(rope, layout, embedded.dtype) for kind, rope in self.ropes.items()
         }
         states = layers.run_layers(
             self.layers, embedded, layout, angles,
@@ -364,7 +363,7 @@ class ModernBertForMultipleChoice(ModernBertClassifier):
     def forward(
         self, input_ids: Maybe = None, attention_mask: Maybe = None, position_ids: Maybe = None,
         inputs_embeds: Maybe = None, labels: Maybe = None, output_attentions: Flag = None,
-        output_hidden_states: Flag = None, return_dict: Flag = None, layout: Layout | None = None,
+        output_hidden_states: Flag = None, return_dict: Flag = None,
     ) -> Any:  # fmt: skip
         """Logits ``[B, choices]`` of inputs ``[B, choices, L]``; labels int64 ``[B]``."""
         ids, mask, positions, embeds = (
@@ -373,10 +372,10 @@ class ModernBertForMultipleChoice(ModernBertClassifier):
         )
         trunk = self.model(
             ids, mask, positions, embeds, output_attentions, output_hidden_states,
-            return_dict=True, layout=layout,
+            return_dict=True,
         )  # fmt: skip
         choices = layers.tokens_of(input_ids, inputs_embeds).shape[1]
-        pooled = self.pooled(trunk.last_hidden_state, mask, layout)
+        pooled = self.pooled(trunk.last_hidden_state, mask, None)
         logits_BC = self.scores(pooled).view(-1, choices)
         output = outputs.MultipleChoiceModelOutput(layers.token_loss(logits_BC, labels), logits_BC)
         return layers.finish(output, self.config, return_dict, trunk)

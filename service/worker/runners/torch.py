@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from model_base.auto import AutoConfig, head_class, model_module, stored_head
+from model_base.auto import AutoConfig, head_class, model_module, stored_model
 from model_base.checkpoints.torch_bin import numpy_dtype, to_numpy
 from model_base.configs import CONFIGS
 from model_base.constants import TASKS
@@ -50,8 +50,9 @@ class TorchRunner(Runner):
         self._order = order
         self._head = head
         self._device = device
-        parameters = frozenset(inspect.signature(model.forward).parameters)
-        self._arguments = parameters - {"layout", "decoder_layout"}
+        parameters = inspect.signature(model.forward).parameters
+        tensors = (Tensor, Tensor | None, inspect.Parameter.empty)
+        self._arguments = {name for name, p in parameters.items() if p.annotation in tensors}
         self._packs = "layout" in parameters and "decoder_layout" not in parameters
         self._num_parameters = model.num_parameters()
         self._num_trainable = model.num_parameters(only_trainable=True)
@@ -71,15 +72,17 @@ class TorchRunner(Runner):
         device = _device(order.device)
         files = Folder(Path(order.folder))
         config = AutoConfig.from_pretrained(order.folder)
-        head = "AutoModel" if order.pooling else stored_head(config)
+        head, kind = stored_model(config)
+        if order.pooling:
+            head, kind = "AutoModel", head_class("AutoModel", config)
         flag = next(k.flag for k in KINDS if k.format is resolve_any(files).format)
-        model = head_class(head, config).from_pretrained(
+        model = kind.from_pretrained(
             order.folder,
             config=config,
             torch_dtype=order.dtype,
             _progress=progress,
             _device=device,
-            _check=_check_complete,
+            _check=lambda report: _check_complete(report, head),
             **({flag: True} if flag else {}),
         )
         return cls(model, order, head, device)
@@ -178,8 +181,9 @@ class TorchRunner(Runner):
             output = self._model(**inputs, return_dict=True)
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             shapes = ", ".join(f"{name} {list(a.shape)}" for name, a in arrays.items())
+            why = f": {error}" if _is_ours(error) else ""
             raise InputRejected(
-                f"the tensors do not fit the model or each other: {shapes}"
+                f"the tensors do not fit the model or each other: {shapes}{why}"
             ) from error
         return {
             name: to_numpy(_plain(value).cpu())
@@ -234,17 +238,26 @@ class TorchRunner(Runner):
         )
 
 
-def _check_complete(report: LoadReport) -> None:
-    """Refuse to serve weights that nobody trained; a pooler may be absent, since none is used.
+def _check_complete(report: LoadReport, head: str) -> None:
+    """Refuse to serve weights that nobody trained; a bare trunk may lack the pooler.
 
     Raises:
         CheckpointMismatch: naming one of the weights that the files lack.
     """
-    lost = [name for name in report.missing if "pooler" not in name.split(".")]
+    is_trunk = head == "AutoModel"
+    lost = [n for n in report.missing if not (is_trunk and "pooler" in n.split("."))]
     if lost:
         raise CheckpointMismatch(
             f"{len(lost)} weights are not in the files, such as {lost[0]}: answers would be random"
         )
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether a model of ours raised it, and not torch: its words are then for the client."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals["__name__"].startswith("model_base.")
 
 
 def _device(name: str) -> torch.device:

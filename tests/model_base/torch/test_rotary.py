@@ -9,6 +9,7 @@ import torch
 
 from model_base import LlamaConfig, UnsupportedConfig
 from model_base.configs.rotary import rope_of
+from model_base.torch.layouts import PaddedLayout
 from model_base.torch.rotary import angles, rotate
 
 ROWS = json.loads((Path(__file__).parents[2] / "data" / "rotary_reference.json").read_text())
@@ -18,11 +19,16 @@ def config(**fields: Any) -> LlamaConfig:
     return LlamaConfig(hidden_size=32, num_attention_heads=4, max_position_embeddings=64, **fields)
 
 
+def at(positions: list[int]) -> PaddedLayout:
+    """One sequence with tokens at these positions."""
+    return PaddedLayout(torch.tensor(positions))
+
+
 @pytest.mark.parametrize("spelling", ["rope_parameters", "rope_scaling"])
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['name']}-{row['length']}")
 def test_angles_are_those_of_transformers(row: dict[str, Any], spelling: str) -> None:
     made = config(**{spelling: dict(row["rope"])})
-    cos, sin = angles(rope_of(made), torch.tensor(row["positions"]), torch.float32)
+    cos, sin = angles(rope_of(made), at(row["positions"]), torch.float32)
     torch.testing.assert_close(cos[:, 0], torch.tensor(row["cos"]), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(sin[:, 0], torch.tensor(row["sin"]), rtol=1e-5, atol=1e-5)
 
@@ -32,7 +38,7 @@ def test_scores_depend_on_the_distance_only() -> None:
     rope = rope_of(config())
     scores = []
     for start in (0, 9):
-        first, second = (angles(rope, torch.tensor([p]), torch.float32) for p in (start, start + 5))
+        first, second = (angles(rope, at([p]), torch.float32) for p in (start, start + 5))
         turned = rotate(query[None], first), rotate(key[None], second)
         scores.append((turned[0] * turned[1]).sum())
     torch.testing.assert_close(scores[0], scores[1])
@@ -41,7 +47,7 @@ def test_scores_depend_on_the_distance_only() -> None:
 def test_what_is_not_rotated_stays() -> None:
     heads = torch.randn(3, 2, 8)
     rope = rope_of(config(partial_rotary_factor=0.5))
-    turned = rotate(heads, angles(rope, torch.arange(3), torch.float32))
+    turned = rotate(heads, angles(rope, at([0, 1, 2]), torch.float32))
     assert rope.size == 4
     assert torch.equal(turned[..., 4:], heads[..., 4:])
     assert torch.equal(turned[0], heads[0])

@@ -36,7 +36,7 @@ SIGNATURES = {
     "BertForNextSentencePrediction": START + "labels" + END,
     "BertForSequenceClassification": START + "labels" + END,
     "BertForTokenClassification": START + "labels" + END,
-    "BertForMultipleChoice": START + "labels" + END,
+    "BertForMultipleChoice": START + "labels" + END.removesuffix(" layout"),
     "BertForQuestionAnswering": START + "start_positions end_positions" + END,
 }
 

@@ -29,6 +29,25 @@ def test_the_same_logits_from_padded_packed_and_paged_tokens() -> None:
         torch.testing.assert_close(one, wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "scaling",
+    [
+        {"rope_type": "dynamic", "factor": 2.0},
+        {"rope_type": "longrope", "factor": 4.0, "original_max_position_embeddings": 16,
+         "short_factor": [1.0, 1.1, 1.2, 1.3], "long_factor": [2.0, 3.0, 4.0, 5.0]},
+    ],
+    ids=lambda scaling: scaling["rope_type"],
+)  # fmt: skip
+def test_a_packed_text_does_not_see_how_long_its_neighbours_are(scaling: dict[str, Any]) -> None:
+    fields = {"rope_scaling": scaling, "max_position_embeddings": 20}
+    model = LlamaForCausalLM(config(**fields)).eval()
+    sequences = [torch.randint(1, 61, (length,)) for length in (30, 10)]
+    with torch.no_grad():
+        packed = model(torch.cat(sequences), layout=PackedLayout([30, 10], causal=True)).logits
+        alone = [model(ids[None]).logits[0] for ids in sequences]
+    torch.testing.assert_close(packed, torch.cat(alone), rtol=1e-4, atol=1e-5)
+
+
 def test_a_text_is_classified_at_its_last_token() -> None:
     model = LlamaForSequenceClassification(config()).eval()
     ids = torch.tensor([[7, 8, 9, 0, 0], [3, 4, 5, 6, 7]])
