@@ -4,6 +4,7 @@ Source: transformers 4.19.2, ``modeling_utils.PreTrainedModel``.
 """
 
 import contextlib
+import inspect
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -38,6 +39,12 @@ UNLIMITED = 2**31 - 1
 _HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision")
 _NO_EFFECT = ("resume_download", "proxies", "mirror", "_from_pipeline", "_from_auto",
               "_fast_init", "low_cpu_mem_usage")  # fmt: skip
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "trust_remote_code": (False, None), "use_safetensors": (None, True), "token": (None,),
+    "attn_implementation": ("sdpa", None), "device_map": ("cpu", None), "subfolder": ("", None),
+    "variant": (None,), "quantization_config": (None,),
+}  # fmt: skip
+"""Arguments of later versions at the values that change nothing here."""
 
 
 @contextlib.contextmanager
@@ -232,11 +239,15 @@ class PreTrainedModel(EmbeddingsMixin, PruningMixin, SavingMixin, ModuleUtilsMix
             options["token"] = token
         for argument in _NO_EFFECT:
             kwargs.pop(argument, None)
+        for argument, accepted in _NEUTRAL.items():
+            if kwargs.get(argument) in accepted:
+                kwargs.pop(argument, None)
         name = pretrained_model_name_or_path
         config, kwargs = cls._config_for(name, kwargs.pop("config", None), options, kwargs)
         config.check_supported()
         with _open(cls, name, state_dict, flags, options) as source:
             dtype = pick_dtype(torch_dtype, config, source, cls.__name__)
+            cls._check_arguments(kwargs)
             model = cls._build_empty(config, dtype, model_args, kwargs)
             report = fill(
                 model, source, device=device, ignore_mismatched=ignore_mismatched,
@@ -263,6 +274,20 @@ class PreTrainedModel(EmbeddingsMixin, PruningMixin, SavingMixin, ModuleUtilsMix
         )
         config.name_or_path = str(name)
         return config, kwargs
+
+    @classmethod
+    def _check_arguments(cls, kwargs: Mapping[str, Any]) -> None:
+        """Refuse what is neither an argument, nor a field of the config, nor the class's own."""
+        parameters = inspect.signature(cls.__init__).parameters.values()
+        if any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return
+        if unknown := sorted(set(kwargs) - {p.name for p in parameters}):
+            neutral = ", ".join(f"{name}={_NEUTRAL[name][0]!r}" for name in _NEUTRAL)
+            raise TypeError(
+                f"{cls.__name__}.from_pretrained got {unknown[0]}={kwargs[unknown[0]]!r}: it is "
+                f"neither an argument nor a field of {cls.config_class.__name__}; accepted "
+                f"without effect: {neutral}"
+            )
 
     @classmethod
     def _build_empty(

@@ -33,6 +33,10 @@ from service.worker.runners.pooling import pool
 _WARM_LENGTHS = ((8,), (64,) * 4, (256,))
 _MIN_SHARED_TOKENS = 32
 """Below it, waking a second processor for each operation costs more than it computes."""
+_MISFITS = (
+    RuntimeError, ValueError, IndexError, TypeError, OverflowError, AttributeError,
+)  # fmt: skip
+"""What torch and models raise when tensors do not fit."""
 _ROW_MULTIPLE = 8
 """Packed rows are filled up to it: oneDNN compiles a kernel for each number of rows, which costs a
 tenth of a forward, and keeps some hundreds of them."""
@@ -54,6 +58,7 @@ class TorchRunner(Runner):
         tensors = (Tensor, Tensor | None, inspect.Parameter.empty)
         self._arguments = {name for name, p in parameters.items() if p.annotation in tensors}
         self._packs = "layout" in parameters and "decoder_layout" not in parameters
+        self._untrained: frozenset[str] = frozenset()
         self._num_parameters = model.num_parameters()
         self._num_trainable = model.num_parameters(only_trainable=True)
         self._num_without_embeddings = model.num_parameters(exclude_embeddings=True)
@@ -76,16 +81,19 @@ class TorchRunner(Runner):
         if order.pooling:
             head, kind = "AutoModel", head_class("AutoModel", config)
         flag = next(k.flag for k in KINDS if k.format is resolve_any(files).format)
+        lacking: list[str] = []
         model = kind.from_pretrained(
             order.folder,
             config=config,
             torch_dtype=order.dtype,
             _progress=progress,
             _device=device,
-            _check=lambda report: _check_complete(report, head),
+            _check=lambda report: lacking.extend(_check_complete(report, head)),
             **({flag: True} if flag else {}),
         )
-        return cls(model, order, head, device)
+        runner = cls(model, order, head, device)
+        runner._untrained = frozenset({"pooler_output"} if lacking else ())
+        return runner
 
     @property
     @override
@@ -179,7 +187,7 @@ class TorchRunner(Runner):
         inputs = {name: self._input(array) for name, array in arrays.items()}
         try:
             output = self._model(**inputs, return_dict=True)
-        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        except _MISFITS as error:
             shapes = ", ".join(f"{name} {list(a.shape)}" for name, a in arrays.items())
             why = f": {error}" if _is_ours(error) else ""
             raise InputRejected(
@@ -188,7 +196,7 @@ class TorchRunner(Runner):
         return {
             name: to_numpy(_plain(value).cpu())
             for name, value in output.items()
-            if isinstance(value, Tensor)
+            if isinstance(value, Tensor) and name not in self._untrained
         }
 
     def _check(self, arrays: Mapping[str, Array]) -> None:
@@ -224,6 +232,12 @@ class TorchRunner(Runner):
                 f"sequence_length is {sequence_length}; accepted: 1 to {limit}, the positions "
                 "that the model has"
             )
+        try:
+            flops = model.forward_flops(batch_size, sequence_length)
+        except _MISFITS as error:
+            raise InputRejected(
+                f"{batch_size} sequences of {sequence_length} tokens are more than can be counted"
+            ) from error
         parameters = self._num_without_embeddings
         return ModelStats(
             num_parameters=self._num_parameters,
@@ -233,13 +247,16 @@ class TorchRunner(Runner):
             batch_size=batch_size,
             sequence_length=sequence_length,
             floating_point_ops=6 * batch_size * sequence_length * parameters,
-            forward_flops=model.forward_flops(batch_size, sequence_length),
+            forward_flops=flops,
             resident_bytes=psutil.Process().memory_info().rss,
         )
 
 
-def _check_complete(report: LoadReport, head: str) -> None:
+def _check_complete(report: LoadReport, head: str) -> list[str]:
     """Refuse to serve weights that nobody trained; a bare trunk may lack the pooler.
+
+    Returns:
+        The pooler's weights that are missing; its output is then not given.
 
     Raises:
         CheckpointMismatch: naming one of the weights that the files lack.
@@ -250,6 +267,7 @@ def _check_complete(report: LoadReport, head: str) -> None:
         raise CheckpointMismatch(
             f"{len(lost)} weights are not in the files, such as {lost[0]}: answers would be random"
         )
+    return report.missing
 
 
 def _is_ours(error: Exception) -> bool:

@@ -309,6 +309,20 @@ def test_old_arguments_without_effect_are_taken(folder: Path) -> None:
                               resume_download=True, mirror="x")  # fmt: skip
 
 
+def test_arguments_of_later_versions_are_taken_at_their_neutral_values(folder: Path) -> None:
+    BertModel.from_pretrained(folder, trust_remote_code=False, use_safetensors=True, token=None,
+                              attn_implementation="sdpa", device_map="cpu")  # fmt: skip
+
+
+@pytest.mark.parametrize("argument", [{"trust_remote_code": True}, {"nonsense": 1}])
+def test_an_unknown_argument_is_refused_with_its_value(
+    folder: Path, argument: dict[str, Any]
+) -> None:
+    name, value = next(iter(argument.items()))
+    with pytest.raises(TypeError, match=f"from_pretrained got {name}={value}: it is neither"):
+        BertModel.from_pretrained(folder, **argument)
+
+
 def test_fields_of_the_config_can_be_replaced_and_others_go_to_the_class(folder: Path) -> None:
     model = BertModel.from_pretrained(folder, hidden_act="relu", add_pooling_layer=False)
     assert (model.config.hidden_act, model.pooler) == ("relu", None)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+import model_base
 from model_base import (
     BertConfig,
     BertForQuestionAnswering,
@@ -16,12 +17,14 @@ from model_base import (
     LlamaConfig,
     LlamaForCausalLM,
     T5Config,
+    T5EncoderModel,
     T5ForConditionalGeneration,
 )
 from service.channel.messages import Load
 from service.core.work import SequenceWork, TensorWork, Want
 from service.worker.runners.base import InputRejected
 from service.worker.runners.torch import TorchRunner
+from tests.model_base.torch.models.small import SMALL
 
 CONFIG = {
     "vocab_size": 100, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -125,6 +128,63 @@ def test_an_encoder_decoder_takes_raw_tensors_and_no_text_alone(tmp_path):
     text = SequenceWork(ids[0].astype(np.int32), Want.LOGITS)
     with pytest.raises(InputRejected, match="raw tensors input_ids, decoder_input_ids"):
         runner.run([text], 1)
+
+
+def test_a_pooler_that_nobody_trained_is_not_heard_of(make, tmp_path):
+    make(BertModel)
+    BertModel(BertConfig(**CONFIG), add_pooling_layer=False).save_pretrained(tmp_path)
+    order = Load(str(tmp_path), "auto", "cpu", (), threads=1, max_batch_tokens=64)
+    runner = TorchRunner.load(order, lambda done, total: None)
+    (result,) = runner.run([TensorWork({"input_ids": np.array([[1, 2]])}, 2)], 1)
+    assert list(result) == ["last_hidden_state"]
+
+
+def test_a_classifier_without_its_pooler_is_not_served(tmp_path):
+    model = BertForSequenceClassification(BertConfig(**CONFIG))
+    kept = {name: value for name, value in model.state_dict().items() if "pooler" not in name}
+    model.save_pretrained(tmp_path, state_dict=kept)
+    order = Load(str(tmp_path), "auto", "cpu", (), threads=1, max_batch_tokens=64)
+    with pytest.raises(CheckpointMismatch, match=r"bert\.pooler\.dense.*random"):
+        TorchRunner.load(order, lambda done, total: None)
+
+
+def test_counting_more_than_can_be_counted_is_refused(tmp_path):
+    config = T5Config(vocab_size=61, d_model=32, d_kv=8, d_ff=48, num_layers=1, num_heads=4)
+    T5ForConditionalGeneration(config).save_pretrained(tmp_path)
+    order = Load(str(tmp_path), "auto", "cpu", (), threads=1, max_batch_tokens=64)
+    runner = TorchRunner.load(order, lambda done, total: None)
+    with pytest.raises(InputRejected, match="1000000 sequences of 1000000 tokens"):
+        runner.stats(10**6, 10**6)
+
+
+def test_a_class_that_no_auto_class_picks_is_served_as_itself(tmp_path):
+    config = T5Config(vocab_size=61, d_model=32, d_kv=8, d_ff=48, num_layers=1, num_heads=4)
+    T5EncoderModel(config).save_pretrained(tmp_path)
+    order = Load(str(tmp_path), "auto", "cpu", (), threads=1, max_batch_tokens=64)
+    runner = TorchRunner.load(order, lambda done, total: None)
+    runner.warm_up()
+    assert (runner.facts.architecture, runner.facts.task) == (
+        "T5EncoderModel", "feature-extraction",
+    )  # fmt: skip
+
+
+def test_every_head_that_is_named_warms_up(tmp_path):
+    for name in ("BertForMultipleChoice", "DistilBertForMultipleChoice",
+                 "ModernBertForMultipleChoice", "BertForPreTraining"):  # fmt: skip
+        kind = getattr(model_base, name)
+        config = SMALL[kind.config_class]()
+        kind(config).save_pretrained(tmp_path / name)
+        order = Load(str(tmp_path / name), "auto", "cpu", (), threads=1, max_batch_tokens=64)
+        TorchRunner.load(order, lambda done, total: None).warm_up()
+
+
+def test_the_model_s_own_words_reach_the_client(tmp_path):
+    config = T5Config(vocab_size=61, d_model=32, d_kv=8, d_ff=48, num_layers=1, num_heads=4)
+    T5ForConditionalGeneration(config).save_pretrained(tmp_path)
+    order = Load(str(tmp_path), "auto", "cpu", (), threads=1, max_batch_tokens=64)
+    runner = TorchRunner.load(order, lambda done, total: None)
+    with pytest.raises(InputRejected, match="decoder_input_ids is missing"):
+        runner.run([TensorWork({"input_ids": np.array([[1, 2]])}, 2)], 1)
 
 
 def test_a_decoder_is_packed_causally_and_takes_no_token_types(tmp_path):
