@@ -14,6 +14,7 @@ from service.core.messages import (
     InferResponse,
     Inputs,
     ModelEvent,
+    ModelFacts,
     ModelInfo,
     ModelSpec,
     ModelState,
@@ -145,7 +146,7 @@ class LocalDataPlane(DataPlane):
         if isinstance(inputs, TensorInputs):
             rows = max((a.shape[0] for a in inputs.arrays.values() if a.ndim), default=0)
             self._check_count(rows)
-            return _num_tokens(inputs)
+            return _num_tokens(inputs, version.facts)
         is_text = isinstance(inputs, TextInputs)
         items: Sequence[Sequence[object]] = inputs.texts if is_text else inputs.sequences  # type: ignore[union-attr]
         self._check_count(len(items))
@@ -163,7 +164,8 @@ class LocalDataPlane(DataPlane):
         if isinstance(inputs, TensorInputs):
             if not inputs.arrays:
                 raise BadRequest("no tensors; accepted: the model's forward arguments by name")
-            parts = TensorWork(inputs.arrays, _num_tokens(inputs)).parts(self._max_batch_tokens)
+            num_tokens = _num_tokens(inputs, version.facts)
+            parts = TensorWork(inputs.arrays, num_tokens).parts(self._max_batch_tokens)
             if len(parts) == 1 and parts[0].num_tokens > _MAX_WHOLE_TOKENS:
                 raise TooLarge(
                     "tokens of tensors that cannot be split by rows", parts[0].num_tokens,
@@ -265,6 +267,12 @@ class LocalDataPlane(DataPlane):
                 deadline.reschedule(0)
 
 
-def _num_tokens(inputs: TensorInputs) -> int:
-    """Tokens of raw tensors ``[batch, length, ...]``, whatever more axes there are."""
-    return max((math.prod(array.shape[:2]) for array in inputs.arrays.values()), default=1) or 1
+def _num_tokens(inputs: TensorInputs, facts: ModelFacts | None) -> int:
+    """What raw tensors cost: ``[batch, length, ...]`` of tokens, or values of pixels and sound."""
+    values = facts.values_per_token if facts else {}
+    costs = [
+        math.ceil(array.size / values[name]) if name in values else math.prod(array.shape[:2])
+        for name, array in inputs.arrays.items()
+        if not values or name in values or name.endswith("input_ids")
+    ]
+    return max(costs, default=1) or 1

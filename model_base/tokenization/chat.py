@@ -8,6 +8,8 @@ Source: transformers 4.57.3, ``chat_template_utils.py`` (what templates may call
 
 import datetime
 import json
+import math
+import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -20,12 +22,22 @@ from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from typing_extensions import override
 
+_FAILURES = (
+    jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError,
+    MemoryError, RuntimeError, SyntaxError,
+)  # fmt: skip
+"""What a template can end in; ``RecursionError`` is a ``RuntimeError``."""
 MAX_TEMPLATE_CHARS = 2**20
 MAX_OUTPUT_CHARS = 16 * 2**20
 MAX_SECONDS = 2.0
-_GROWING = frozenset({"format", "format_map", "ljust", "rjust", "center", "zfill", "expandtabs"})
-_GROWING_FILTERS = ("center", "format", "indent", "xmlattr")
-"""What makes a text of any length of a number in the template."""
+MAX_MORE_BYTES = 256 * 2**20
+"""By which the process may grow while a template is rendered."""
+_GROWING = frozenset({
+    "format", "format_map", "ljust", "rjust", "center", "zfill", "expandtabs", "translate",
+    "encode",
+})  # fmt: skip
+_GROWING_FILTERS = ("center", "format", "indent", "xmlattr", "sum", "batch", "slice")
+"""What makes a text of any length of a number in the template, or of a few calls unseen."""
 
 
 class ChatTemplateError(ValueError):
@@ -35,10 +47,13 @@ class ChatTemplateError(ValueError):
 class _Environment(ImmutableSandboxedEnvironment):
     """The sandbox, less what grows without limit."""
 
-    intercepted_binops = frozenset({"*", "**", "%"})
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     @override
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        if operator == "+" and hasattr(left, "__len__") and hasattr(right, "__len__"):
+            _check_size(len(left) + len(right))
+            return left + right
         if not (isinstance(left, int | float) and isinstance(right, int | float)):
             raise ChatTemplateError(
                 f"the template uses {operator!r} on something else than numbers"
@@ -49,9 +64,36 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     @override
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        if isinstance(obj, str) and attr in _GROWING:
+        if isinstance(obj, str | bytes) and attr in _GROWING:
             return False
         return super().is_safe_attribute(obj, attr, value)
+
+    @override
+    def call(self, context: Any, obj: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call a function or a method of a value; what comes back is bounded."""
+        owner = getattr(obj, "__self__", None)
+        if isinstance(owner, str):  # replace and join make a text of several
+            sizes = [len(owner), *(_total(argument) for argument in args)]
+            name = getattr(obj, "__name__", "")
+            _check_size(math.prod(sizes) if name == "replace" else sum(sizes) * (1 + len(owner)))
+        result = super().call(context, obj, *args, **kwargs)
+        if isinstance(result, str | bytes | list | tuple | dict):
+            _check_size(len(result))
+        return result
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_OUTPUT_CHARS:
+        raise ChatTemplateError(f"the template makes more than {MAX_OUTPUT_CHARS} characters")
+
+
+def _total(argument: Any) -> int:
+    """Characters in a text, or in the texts of a list."""
+    if isinstance(argument, str):
+        return max(len(argument), 1)
+    if isinstance(argument, list | tuple):
+        return sum(len(item) if isinstance(item, str) else 1 for item in argument)
+    return 1
 
 
 def render(
@@ -75,12 +117,15 @@ def render(
 
     Raises:
         ChatTemplateError: the template is too long, is no Jinja, takes too long or makes too
-            much, or itself refuses the messages; its words are in the message.
+            much, or itself refuses the messages; its words are in the message. A message is
+            no mapping with a role, and with content or tool calls.
     """
     if len(template) > MAX_TEMPLATE_CHARS:
         raise ChatTemplateError(
             f"the template has {len(template)} characters; accepted: up to {MAX_TEMPLATE_CHARS}"
         )
+    for index, message in enumerate(messages):
+        _check_message(index, message)
     try:
         parts = _compiled(template).generate(
             messages=messages, add_generation_prompt=add_generation_prompt, tools=tools,
@@ -89,18 +134,33 @@ def render(
         return _collected(parts)
     except ChatTemplateError:
         raise
-    except (jinja2.TemplateError, TypeError, ValueError, LookupError, RecursionError,
-            AttributeError, ArithmeticError, MemoryError) as error:  # fmt: skip
+    except _FAILURES as error:
         raise ChatTemplateError(f"the chat template failed: {error}") from error
+
+
+def _check_message(index: int, message: Any) -> None:
+    """Refuse what a template would write nothing of, without an error."""
+    if not isinstance(message, Mapping):
+        seen = f"a {type(message).__name__}"
+    elif "role" not in message or not message.keys() & {"content", "tool_calls"}:
+        seen = f"a mapping with {sorted(message)}"
+    else:
+        return
+    raise ChatTemplateError(
+        f"message {index} is {seen}; accepted: a mapping with role, and content or tool_calls"
+    )
 
 
 def _collected(parts: Any) -> str:
     """The whole text, within the limits of time and size."""
     deadline = time.monotonic() + MAX_SECONDS
+    most = _peak_bytes() + MAX_MORE_BYTES
 
     def watch(frame: FrameType, event: str, argument: Any) -> Any:
         if time.monotonic() > deadline:
             raise ChatTemplateError(f"the template takes longer than {MAX_SECONDS} s")
+        if _peak_bytes() > most:
+            raise ChatTemplateError(f"the template takes more than {MAX_MORE_BYTES} bytes")
         return watch
 
     before = sys.gettrace()
@@ -127,6 +187,8 @@ def _compiled(template: str) -> jinja2.Template:
     for name in _GROWING_FILTERS:
         del environment.filters[name]
     environment.filters["tojson"] = _to_json
+    environment.filters["replace"] = _replace
+    environment.filters["join"] = _join
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = _now
     return environment.from_string(template)
@@ -136,6 +198,23 @@ def _to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None) 
     if indent is not None and not 0 <= indent <= 16:
         raise ChatTemplateError(f"tojson's indent is {indent}; accepted: 0 to 16")
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent)
+
+
+def _replace(text: Any, old: str, new: str, count: int = -1) -> str:
+    text = str(text)
+    _check_size(text.count(old) * len(new) + len(text))
+    return text.replace(old, new, -1 if count is None else count)
+
+
+def _join(values: Any, between: str = "", attribute: str | None = None) -> str:
+    items = [value[attribute] if attribute else value for value in values]
+    texts = [str(item) for item in items]
+    _check_size(sum(map(len, texts)) + len(between) * len(texts))
+    return between.join(texts)
+
+
+def _peak_bytes() -> int:
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _refuse(message: str) -> None:

@@ -118,6 +118,7 @@ class ModelFacts:
         num_bytes: of parameters and buffers in the memory of the worker.
         pooling: how token vectors become one vector (``mean``, ``cls``, …); None if they do not.
         inputs: raw tensors that its forward needs at least.
+        values_per_token: for pixels and sound, how many values cost about what a token does.
     """
 
     architecture: str
@@ -130,6 +131,7 @@ class ModelFacts:
     max_length: int
     pooling: str | None = None
     inputs: tuple[str, ...] = ()
+    values_per_token: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

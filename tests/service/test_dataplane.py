@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from service.core.messages import (
 from service.core.metrics import Metrics
 from service.core.settings import LimitSettings
 from service.core.work import SequenceWork, TensorWork, Want, WorkItem
-from service.dataplane import LocalDataPlane
+from service.dataplane import LocalDataPlane, _num_tokens
 from service.engine.admission import Admission
 
 FACTS = ModelFacts("B", "torch", "float32", "cpu", "feature-extraction", 1, 4, 64, "mean")
@@ -311,3 +312,12 @@ def test_the_default_model_is_the_first_and_none_is_not_found() -> None:
         assert empty.readiness().ready
 
     play(test)
+
+
+def test_pixels_and_sound_cost_what_they_are_made_of() -> None:
+    facts = replace(FACTS, values_per_token={"input_values": 320.0})
+    arrays = {"input_values": np.zeros((1, 100_000), np.float32),
+              "attention_mask": np.ones((1, 100_000), np.int64)}  # fmt: skip
+    assert _num_tokens(TensorInputs(arrays), facts) == 313
+    ids = {"input_ids": np.zeros((2, 7), np.int64), "attention_mask": np.ones((2, 9), np.int64)}
+    assert _num_tokens(TensorInputs(ids), FACTS) == 18

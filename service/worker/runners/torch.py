@@ -37,6 +37,7 @@ _MISFITS = (
     RuntimeError, ValueError, IndexError, TypeError, OverflowError, AttributeError,
 )  # fmt: skip
 """What torch and models raise when tensors do not fit."""
+_EXAMPLE_TOKENS = 64
 _ROW_MULTIPLE = 8
 """Packed rows are filled up to it: oneDNN compiles a kernel for each number of rows, which costs a
 tenth of a forward, and keeps some hundreds of them."""
@@ -109,6 +110,11 @@ class TorchRunner(Runner):
             max_length=min(self._model.max_tokens, self._order.max_length or 2**31),
             pooling="+".join(self._order.pooling) or None,
             inputs=tuple(self._model.example_inputs(1, 1)),
+            values_per_token={
+                name: tensor.numel() / _EXAMPLE_TOKENS
+                for name, tensor in self._model.example_inputs(1, _EXAMPLE_TOKENS).items()
+                if tensor.is_floating_point()
+            },
         )
 
     @property

@@ -1,5 +1,6 @@
 """Chat templates: what they may use, and what ends in an error instead of harm."""
 
+import resource
 from typing import Any
 
 import pytest
@@ -55,6 +56,11 @@ def test_the_date_is_there() -> None:
         "{% for i in range(999999999) %}{% endfor %}",
         "{% include 'secrets' %}",
         "{% for",
+        "{{ ''.encode().zfill(3000000000) | length }}",
+        "{{ 'a'.encode().center(5000000000) }}",
+        "{{ [1] | batch(999999999, 'x') | list }}",
+        "{% break %}",
+        "{% for i in '12' %}" * 25 + "{% endfor %}" * 25,
         "{{ messages[0].content.nothing.more }}",
         "{{ 1 / 0 }}",
     ],
@@ -62,6 +68,26 @@ def test_the_date_is_there() -> None:
 def test_what_reaches_out_or_grows_ends_in_our_error(template: str) -> None:
     with pytest.raises(ChatTemplateError):
         render(template, [dict(m) for m in MESSAGES])
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "{% set ns.x = ns.x + ns.x %}",
+        "{% set ns.x = ns.x ~ ns.x %}",
+        "{% set ns.x = [ns.x, ns.x] | join %}",
+        "{% set ns.x = ns.x.replace('a', ns.x) %}",
+        "{% set ns.x = ns.x | replace('a', ns.x) %}",
+        "{% set ns.x = ns.x.join([ns.x, ns.x, ns.x]) %}",
+        "{% set ns.x = ns.x.translate({97: ns.x}) %}",
+    ],
+)
+def test_a_text_that_grows_is_stopped_before_it_fills_the_memory(step: str) -> None:
+    template = "{% set ns = namespace(x='a' ~ 'a') %}{% for i in range(60) %}" + step
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ChatTemplateError):
+        render(template + "{% endfor %}", [])
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20  # KiB
 
 
 def test_an_endless_template_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
