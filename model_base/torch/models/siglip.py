@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from model_base import outputs
 from model_base.configs.siglip import SiglipConfig, SiglipTextConfig, SiglipVisionConfig
+from model_base.errors import UnsupportedConfig
 from model_base.torch import layers, layouts
 from model_base.torch.attention import Scoring
 from model_base.torch.base import PreTrainedModel
@@ -321,6 +322,8 @@ class SiglipModel(SiglipPreTrainedModel):
 
     def __init__(self, config: SiglipConfig) -> None:
         super().__init__(config)
+        if not config.vision_config.vision_use_head:
+            raise UnsupportedConfig("vision_use_head", False, "True, for texts beside images")
         self.text_model = SiglipTextTransformer(config.text_config)
         self.vision_model = SiglipVisionTransformer(config.vision_config)
         self.logit_scale = nn.Parameter(torch.zeros(1))

@@ -255,7 +255,7 @@ class Wav2Vec2Model(Wav2Vec2PreTrainedModel):
             return_dict: return a ``ModelOutput``, else a tuple.
 
         Raises:
-            ValueError: no samples.
+            ValueError: no samples, or a mask of another shape.
         """
         if input_values is None:
             raise ValueError("input_values is missing; accepted: samples [B, S]")
@@ -264,6 +264,11 @@ class Wav2Vec2Model(Wav2Vec2PreTrainedModel):
         hidden = self.feature_projection.dropout(self.feature_projection.projection(normed_BLC))
         mask_BL = None
         if attention_mask is not None:
+            if attention_mask.shape != input_values.shape:
+                raise ValueError(
+                    f"attention_mask is {list(attention_mask.shape)}; accepted: as input_values, "
+                    f"{list(input_values.shape)}"
+                )
             mask_BL = self.frame_mask(attention_mask, hidden.shape[1])
         hidden = self._augmented(hidden, mask_time_indices, mask_BL)
         if mask_BL is not None:

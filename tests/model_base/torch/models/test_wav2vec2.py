@@ -85,3 +85,9 @@ def test_spans_are_masked_in_training_only() -> None:
         plain = model.eval()(samples).last_hidden_state
         assert torch.equal(model(samples).last_hidden_state, plain)
         assert not torch.equal(model.train()(samples).last_hidden_state, plain)
+
+
+def test_a_mask_of_another_shape_is_refused_with_both_shapes() -> None:
+    model = Wav2Vec2Model(SMALL[Wav2Vec2Config]()).eval()
+    with pytest.raises(ValueError, match=r"attention_mask is \[1, 39\].*\[1, 60\]"):
+        model(torch.randn(1, 60), torch.ones(1, 39))
