@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from model_base import outputs
 from model_base.torch import layers
 from model_base.torch.layouts import Layout
 from model_base.torch.module_utils import MixinBase
@@ -90,8 +89,7 @@ class EncoderDecoder(MixinBase):
                 input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds,
                 head_mask=head_mask, layout=layout, **both,
             )  # fmt: skip
-        elif not isinstance(encoder_outputs, outputs.ModelOutput):
-            encoder_outputs = outputs.BaseModelOutput(*encoder_outputs)
+        encoder_outputs = layers.encoder_output(encoder_outputs)
         decoded = self.decoder(
             input_ids=decoder_input_ids, attention_mask=decoder_attention_mask,
             encoder_hidden_states=encoder_outputs[0], encoder_attention_mask=attention_mask,

@@ -1,4 +1,4 @@
-"""Parameter-free mathematics that architectures share.
+"""Small layers, and mathematics without parameters, that architectures share.
 
 Shape letters: B batch, L length, H hidden, N labels.
 """
@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from typing_extensions import override
 
 from model_base.activations import activation_kind
-from model_base.outputs import ModelOutput, Seq2SeqModelOutput
+from model_base.outputs import BaseModelOutput, ModelOutput, Seq2SeqModelOutput
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -296,6 +296,21 @@ def finish(
         if name in shared:
             output[name] = shared[name]
     return output if chosen(return_dict, config.use_return_dict) else output.to_tuple()
+
+
+def check_cross_attention(config: Any, encoder_states: Tensor | None) -> None:
+    """Refuse an encoder's states for a model that does not attend over them.
+
+    Raises:
+        ValueError: naming the field that is wanted.
+    """
+    if encoder_states is not None and not config.add_cross_attention:
+        raise ValueError("encoder_hidden_states need a config with add_cross_attention=True")
+
+
+def encoder_output(given: Any) -> ModelOutput:
+    """What an encoder returned before, as the caller gives it: an output or a tuple."""
+    return given if isinstance(given, ModelOutput) else BaseModelOutput(*given)
 
 
 def seq2seq_output(decoder: ModelOutput, encoder: ModelOutput) -> Seq2SeqModelOutput:

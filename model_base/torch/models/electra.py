@@ -97,10 +97,6 @@ class ElectraModel(ElectraPreTrainedModel):
         for layer, numbers in heads_to_prune.items():
             self.encoder.layer[layer].attention.prune_heads(numbers)
 
-    def _check_memory(self, states: Maybe) -> None:
-        if states is not None and not self.config.add_cross_attention:
-            raise ValueError("encoder_hidden_states need a config with add_cross_attention=True")
-
     def forward(
         self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
         position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
@@ -138,7 +134,7 @@ class ElectraModel(ElectraPreTrainedModel):
             self, tokens, layout, attention_mask, position_ids, head_mask, past_key_values,
             keep_weights=keep_weights, keep_cache=keep_cache,
         )  # fmt: skip
-        self._check_memory(encoder_hidden_states)
+        layers.check_cross_attention(config, encoder_hidden_states)
         memory = layouts.memory_for(
             self, encoder_hidden_states, encoder_attention_mask, layouts=(layout, None),
             past_key_values=past_key_values, keep_weights=keep_weights, keep_cache=keep_cache,

@@ -215,8 +215,7 @@ class GPT2Model(GPT2PreTrainedModel):
                 an argument that it replaces; states of an encoder without cross-attention.
         """
         config, tokens = self.config, layers.tokens_of(input_ids, inputs_embeds)
-        if encoder_hidden_states is not None and not config.add_cross_attention:
-            raise ValueError("encoder_hidden_states need a config with add_cross_attention=True")
+        layers.check_cross_attention(config, encoder_hidden_states)
         keep_weights = layers.chosen(output_attentions, config.output_attentions)
         layout = layouts.layout_for(
             self, tokens, layout, attention_mask, position_ids, head_mask, past_key_values,

@@ -113,10 +113,6 @@ class RobertaModel(RobertaPreTrainedModel):
         for layer, numbers in heads_to_prune.items():
             self.encoder.layer[layer].attention.prune_heads(numbers)
 
-    def _check_memory(self, states: Maybe) -> None:
-        if states is not None and not self.config.add_cross_attention:
-            raise ValueError("encoder_hidden_states need a config with add_cross_attention=True")
-
     def _places(self, input_ids: Maybe, past_key_values: Any) -> Maybe:
         """Each token's place ``[B, L]``, padding not counted: -1 there."""
         if input_ids is None:
@@ -166,7 +162,7 @@ class RobertaModel(RobertaPreTrainedModel):
             count=lambda: self._places(input_ids, past_key_values),
             keep_weights=keep_weights, keep_cache=keep_cache,
         )  # fmt: skip
-        self._check_memory(encoder_hidden_states)
+        layers.check_cross_attention(config, encoder_hidden_states)
         memory = layouts.memory_for(
             self, encoder_hidden_states, encoder_attention_mask, layouts=(layout, None),
             past_key_values=past_key_values, keep_weights=keep_weights, keep_cache=keep_cache,

@@ -353,8 +353,7 @@ class WhisperModel(WhisperPreTrainedModel):
             encoder_outputs = self.encoder(
                 input_features, head_mask=head_mask, return_dict=True, **keep
             )
-        elif not isinstance(encoder_outputs, outputs.ModelOutput):
-            encoder_outputs = outputs.BaseModelOutput(*encoder_outputs)
+        encoder_outputs = layers.encoder_output(encoder_outputs)
         decoded = self.decoder(
             decoder_input_ids, decoder_attention_mask, encoder_outputs[0], decoder_head_mask,
             cross_attn_head_mask, past_key_values, decoder_inputs_embeds, decoder_position_ids,
@@ -442,8 +441,7 @@ class WhisperForAudioClassification(WhisperPreTrainedModel):
                 input_features, None, head_mask, output_attentions,
                 True if is_weighted else output_hidden_states, return_dict=True,
             )  # fmt: skip
-        elif not isinstance(encoder_outputs, outputs.ModelOutput):
-            encoder_outputs = outputs.BaseModelOutput(*encoder_outputs)
+        encoder_outputs = layers.encoder_output(encoder_outputs)
         hidden = encoder_outputs[0]
         if is_weighted:
             weights = self.layer_weights.softmax(-1).view(-1, 1, 1, 1)
