@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import ml_dtypes
 import numpy as np
@@ -31,8 +31,11 @@ _MAGIC = 0xDB4775248B80FB57
 _FOOTER_BYTES = 48
 _TRAILER_BYTES = 5
 """Behind each block: its compression and a checksum."""
-_MAX_INDEX_BYTES = 256 * 2**20
+_MAX_INDEX_BYTES = 16 * 2**20
+_MAX_ENTRIES = 2**15
+_MAX_KEY_BYTES = 4096
 _MAX_RANK = 32
+_NO_MEMORY = "it takes more memory than there is"
 _DTYPES = {
     1: np.dtype(np.float32), 2: np.dtype(np.float64), 3: np.dtype(np.int32),
     4: np.dtype(np.uint8), 5: np.dtype(np.int16), 6: np.dtype(np.int8), 9: np.dtype(np.int64),
@@ -44,6 +47,8 @@ _OPTIMIZER = re.compile(
     r"(^|/)(adam_[mv]|Adam(_\d+)?|Momentum|LAMB\w*|AdamWeightDecayOptimizer\w*|global_step"
     r"|beta[12]_power)(/|$)"
 )
+
+_Fields = dict[int, list[int | bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,7 @@ class TfCheckpoint:
         """The values, memory-mapped, private.
 
         Raises:
-            CheckpointUnreadable: the data file is absent or too short.
+            CheckpointUnreadable: the data file is absent or too short, or no array has the shape.
         """
         entry = self.entries[name]
         path = self.prefix.with_name(
@@ -86,10 +91,12 @@ class TfCheckpoint:
             end = entry.offset + entry.info.num_bytes
             if end > len(data):
                 raise ValueError(f"{name} ends at byte {end}, the file at {len(data)}")
+            values: Array = data[entry.offset : end].view(entry.info.dtype)
+            return values.reshape(entry.info.shape)
         except (OSError, ValueError) as error:
             raise explain_unreadable(path, error) from error
-        values: Array = data[entry.offset : end].view(entry.info.dtype)
-        return values.reshape(entry.info.shape)
+        except MemoryError as error:
+            raise explain_unreadable(path, _NO_MEMORY) from error
 
     def release(self, name: str) -> None:
         """Give the pages of a tensor back."""
@@ -116,12 +123,14 @@ class TfCheckpointFormat(CheckpointFormat):
             if (size := path.stat().st_size) > _MAX_INDEX_BYTES:
                 raise ValueError(f"{size} bytes is over the limit of {_MAX_INDEX_BYTES}")
             table = dict(_rows(path.read_bytes()))
-            num_shards = _fields(table.pop(b"")).get(1, [1])[0]
+            num_shards = _number(_fields(table.pop(b"")), 1) or 1
             entries = {key.decode(): _entry(key, _fields(row)) for key, row in table.items()}
         except KeyError as error:
             raise explain_unreadable(path, f"{error} is not in it") from error
-        except (OSError, ValueError, IndexError, TypeError, struct.error) as error:
+        except (OSError, ValueError, IndexError, struct.error) as error:
             raise explain_unreadable(path, error) from error
+        except MemoryError as error:
+            raise explain_unreadable(path, _NO_MEMORY) from error
         kept = {n: e for n, e in entries.items() if e is not None and not _OPTIMIZER.search(n)}
         return TfCheckpoint(path.with_suffix(""), kept, num_shards)
 
@@ -131,13 +140,22 @@ class TfCheckpointFormat(CheckpointFormat):
 
 
 def _rows(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Every key and value of a table."""
+    """Every key and value of a table, whose blocks together are no larger than ``data``."""
     footer = data[-_FOOTER_BYTES:]
     if len(footer) < _FOOTER_BYTES or struct.unpack("<Q", footer[-8:])[0] != _MAGIC:
         raise ValueError("it is not a TensorFlow checkpoint's index")
     _, _, at = _handle(footer, 0)
+    num_rows, bytes_left = 0, len(data)
     for _, handle in _block(data, *_handle(footer, at)[:2]):
-        yield from _block(data, *_handle(handle, 0)[:2])
+        offset, size, _ = _handle(handle, 0)
+        bytes_left -= size + _TRAILER_BYTES
+        if bytes_left < 0:
+            raise ValueError("its blocks overlap")
+        for row in _block(data, offset, size):
+            num_rows += 1
+            if num_rows > _MAX_ENTRIES:
+                raise ValueError(f"it has over {_MAX_ENTRIES} entries")
+            yield row
 
 
 def _handle(data: bytes, at: int) -> tuple[int, int, int]:
@@ -160,9 +178,13 @@ def _block(data: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]
         shared, at = _varint(block, at)
         own, at = _varint(block, at)
         length, at = _varint(block, at)
-        key = key[:shared] + block[at : at + own]
-        yield key, block[at + own : at + own + length]
-        at += own + length
+        if shared + own > _MAX_KEY_BYTES:
+            raise ValueError(f"a key has over {_MAX_KEY_BYTES} bytes")
+        value_at, at = at + own, at + own + length
+        if at > end:
+            raise ValueError("an entry leaves its block")
+        key = key[:shared] + block[value_at - own : value_at]
+        yield key, block[value_at:at]
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
@@ -176,40 +198,56 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     raise ValueError("a number has more than 64 bits")
 
 
-def _fields(message: bytes) -> dict[int, list[Any]]:
-    """The fields of a protocol buffer by number: integers, or bytes of what is nested."""
-    fields: dict[int, list[Any]] = {}
+def _fields(message: bytes) -> _Fields:
+    """The fields of a protocol buffer by number: integers, or bytes of what is nested or fixed."""
+    fields: _Fields = {}
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
         number, kind = tag >> 3, tag & 7
-        value: Any
+        value: int | bytes
         if kind == 0:
             value, at = _varint(message, at)
-        elif kind in (1, 5):
-            size = 8 if kind == 1 else 4
-            value, at = message[at : at + size], at + size
-        elif kind == 2:
-            size, at = _varint(message, at)
+        elif kind in (1, 2, 5):
+            size, at = _varint(message, at) if kind == 2 else (8 if kind == 1 else 4, at)
             value, at = message[at : at + size], at + size
         else:
             raise ValueError(f"field {number} has the unknown wire type {kind}")
+        if at > len(message):
+            raise ValueError(f"field {number} leaves its message")
         fields.setdefault(number, []).append(value)
     return fields
 
 
-def _entry(key: bytes, row: dict[int, list[Any]]) -> _Entry | None:
+def _number(fields: _Fields, number: int) -> int:
+    """A field that counts something, 0 if it is absent."""
+    value = fields.get(number, [0])[0]
+    if not isinstance(value, int) or value >= 2**63:
+        raise ValueError(f"field {number} is {value!r:.40}; accepted: 0 to 2**63 - 1")
+    return value
+
+
+def _messages(fields: _Fields, number: int) -> list[bytes]:
+    """What is nested in a field, once for each time that it is there."""
+    values = fields.get(number, [])
+    messages = [value for value in values if isinstance(value, bytes)]
+    if len(messages) < len(values):
+        raise ValueError(f"field {number} is a number; accepted: a message")
+    return messages
+
+
+def _entry(key: bytes, row: _Fields) -> _Entry | None:
     """Where a tensor is; None if it is of a type that no weight has."""
-    dtype = _DTYPES.get(row.get(1, [0])[0])
+    dtype = _DTYPES.get(_number(row, 1))
     if dtype is None:
         return None
     if 7 in row:
         raise ValueError(f"{key.decode()!r} is stored in slices, which are not read")
-    dims = _fields(row.get(2, [b""])[0]).get(2, [])
+    dims = _messages(_fields(b"".join(_messages(row, 2))), 2)
     if len(dims) > _MAX_RANK:
         raise ValueError(f"{key.decode()!r} has {len(dims)} axes; accepted: up to {_MAX_RANK}")
-    info = TensorInfo(tuple(_fields(dim).get(1, [0])[0] for dim in dims), dtype)
-    size = row.get(5, [0])[0]
+    info = TensorInfo(tuple(_number(_fields(dim), 1) for dim in dims), dtype)
+    size = _number(row, 5)
     if info.num_bytes != size:
         raise ValueError(f"{key.decode()!r} of shape {info.shape} and {dtype} has {size} bytes")
-    return _Entry(info, row.get(3, [0])[0], row.get(4, [0])[0])
+    return _Entry(info, _number(row, 3), _number(row, 4))

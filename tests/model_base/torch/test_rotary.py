@@ -74,3 +74,18 @@ def test_what_version_5_wrote_is_saved_as_every_version_reads_it() -> None:
 def test_an_unknown_kind_is_refused_by_name(key: str) -> None:
     with pytest.raises(UnsupportedConfig, match="'spiral'; accepted: default, linear"):
         config(rope_scaling={key: "spiral", "factor": 2.0}).check_supported()
+
+
+def test_a_pair_turns_from_its_first_value_towards_its_second() -> None:
+    rope = rope_of(config(partial_rotary_factor=0.5, rope_theta=10_000.0))
+    heads = torch.tensor([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1]])[None]
+    turned = rotate(heads, angles(rope, at([1]), torch.float32))
+    wanted = torch.tensor(
+        [
+            [0.540302, 0, 0.841471, 0],  # by 1 radian: cos 1, sin 1
+            [-0.841471, 0, 0.540302, 0],
+            [0, 0.999950, 0, 0.009999833],  # by 1 / 10000 ** (2 / 4) radians
+            [0, -0.009999833, 0, 0.999950],
+        ]
+    )
+    torch.testing.assert_close(turned[0], wanted, rtol=0, atol=1e-6)

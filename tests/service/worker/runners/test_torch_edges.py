@@ -14,6 +14,7 @@ CONFIG = {
     "intermediate_size": 128, "max_position_embeddings": 300, "initializer_range": 0.3,
 }  # fmt: skip
 LENGTHS = (3, 17, 1, 6)
+IDS = ("input_ids", "token_type_ids")
 
 
 @pytest.fixture
@@ -96,3 +97,19 @@ def test_a_gpu_that_is_there_is_chosen(monkeypatch):
     assert _device("auto") == torch.device("cuda:0")
     assert _device("cuda:1") == torch.device("cuda:1")
     assert _device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("lengths", "rows"), [((3,), 8), ((8,), 8), ((9,), 16), ((3, 17, 1, 6), 32), ((16, 8), 24)]
+)
+def test_the_model_computes_a_multiple_of_eight_rows(load, lengths, rows):
+    runner, seen = load(), []
+    runner._model.register_forward_pre_hook(
+        lambda module, args, inputs: seen.append({n: len(inputs[n]) for n in IDS}), with_kwargs=True
+    )
+    batch = [
+        SequenceWork(np.zeros(n, np.int32), Want.HIDDEN, np.zeros(n, np.int32)) for n in lengths
+    ]
+    results = runner.run(batch, 1)
+    assert seen == [dict.fromkeys(IDS, rows)]
+    assert [len(result["last_hidden_state"]) for result in results] == list(lengths)
