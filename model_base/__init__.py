@@ -48,7 +48,9 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "AutoModelForTokenClassification", "AutoModelForZeroShotImageClassification",
     ),
     "model_base.tokenization.auto": ("AutoTokenizer",),
-    "model_base.tokenization.base": ("BatchEncoding", "PreTrainedTokenizer"),
+    "model_base.tokenization.base": (
+        "BatchEncoding", "PreTrainedTokenizer", "PreTrainedTokenizerFast",
+    ),
     "model_base.checkpoints.sharding": ("convert_file_size_to_int",),
     "model_base.outputs": ("ModelOutput",),
     "model_base.torch.base": ("PreTrainedModel", "no_init_weights"),

@@ -4,17 +4,39 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Tokenizer, normalizers, processors
+
 from model_base.hub.files import Folder, ModelFiles, model_files
-from model_base.tokenization.base import PreTrainedTokenizer, TokenizerSettings
+from model_base.tokenization.base import PreTrainedTokenizer, PreTrainedTokenizerFast
 from model_base.tokenization.ctc import CTC_TOKENS, CTCTokenizer, characters
 from model_base.tokenization.files import TokenizerFiles, read_config, read_tokenizer
 from model_base.tokenization.json_files import read_object
-from model_base.tokenization.settings import NAMES, check_size, content_of
+from model_base.tokenization.settings import (
+    BERT_SETTINGS,
+    NAMES,
+    UnsupportedTokenizer,
+    check_size,
+    content_of,
+)
+from model_base.tokenization.tokens import TokenizerSettings
 
 _HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision")
+_TOKENS = (*NAMES, "additional_special_tokens")
+_ATTRIBUTES = (
+    "padding_side", "truncation_side", "model_max_length", "clean_up_tokenization_spaces",
+    "model_input_names", "chat_template",
+)  # fmt: skip
+_AROUND = ("add_bos_token", "add_eos_token")
+_CTC_SETTINGS = ("do_lower_case", "word_delimiter_token")
+_OVERRIDES = (
+    *_TOKENS, *_ATTRIBUTES, *BERT_SETTINGS, *_AROUND, "add_prefix_space", "word_delimiter_token",
+)  # fmt: skip
+"""Settings that a caller may give in place of what the files say."""
+_NO_EFFECT = ("use_fast", "trust_remote_code", "subfolder", "resume_download", "proxies", "verbose")
 _FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-    "vocab.txt", "vocab.json", "merges.txt", "chat_template.jinja", "config.json",
+    "vocab.txt", "vocab.json", "merges.txt", "chat_template.jinja",
+    "chat_template.json", "config.json",
 )  # fmt: skip
 _WITH_TYPES = ("Bert", "Albert", "Electra", "MobileBert", "ConvBert", "LayoutLM", "MPNet",
                "Deberta", "XLNet", "PreTrained", "Tokenizers")  # fmt: skip
@@ -37,35 +59,135 @@ class AutoTokenizer:
 
         Args:
             pretrained_model_name_or_path: folder or hub id.
-            kwargs: ``cache_dir``, ``force_download``, ``local_files_only``, ``revision``,
-                ``use_auth_token``; ``use_fast`` is accepted, there is one kind.
+            kwargs: settings that win over the files': the special tokens, ``padding_side``,
+                ``truncation_side``, ``model_max_length``, ``model_input_names``,
+                ``clean_up_tokenization_spaces``, ``chat_template``, ``do_lower_case``,
+                ``strip_accents``, ``tokenize_chinese_chars``, ``add_prefix_space``,
+                ``add_bos_token``, ``add_eos_token``, ``word_delimiter_token``. Of the hub:
+                ``cache_dir``, ``force_download``, ``local_files_only``, ``revision``, ``token``,
+                ``use_auth_token``. Without effect: ``use_fast`` (there is one kind),
+                ``trust_remote_code=False``, ``subfolder=""``, ``resume_download``,
+                ``proxies=None``, ``verbose``.
 
         Raises:
+            TypeError: another argument.
+            ValueError: an argument's value is not accepted.
             TokenizerNotFound: there are no tokenizer files.
             UnsupportedTokenizer: unreadable, or something is not implemented; named.
             HubUnavailable: the hub refused or cannot be reached.
         """
+        _check_arguments(kwargs)
         options = {key: kwargs[key] for key in _HUB_OPTIONS if key in kwargs}
-        if (token := kwargs.get("use_auth_token")) is not None:
+        token = kwargs.get("token", kwargs.get("use_auth_token"))
+        if token is not None:
             options["token"] = token
-        return load(_folder(model_files(pretrained_model_name_or_path, **options)))
+        overrides = {key: kwargs[key] for key in _OVERRIDES if key in kwargs}
+        folder = _folder(model_files(pretrained_model_name_or_path, **options))
+        tokenizer = load(folder, overrides)
+        tokenizer.name_or_path = str(pretrained_model_name_or_path)
+        return tokenizer
 
 
-def load(folder: Path) -> PreTrainedTokenizer:
-    """The tokenizer of a folder; errors as ``AutoTokenizer.from_pretrained``."""
-    config = read_config(folder)
+def _check_arguments(kwargs: Mapping[str, Any]) -> None:
+    accepted = (*_OVERRIDES, *_HUB_OPTIONS, "token", "use_auth_token", *_NO_EFFECT)
+    if unknown := sorted(kwargs.keys() - set(accepted)):
+        raise TypeError(f"{', '.join(unknown)}: not accepted; accepted: {', '.join(accepted)}")
+    for name in ("trust_remote_code", "subfolder", "proxies"):
+        if kwargs.get(name):
+            raise ValueError(f"{name} is {kwargs[name]!r}; accepted: none")
+
+
+def load(folder: Path, overrides: Mapping[str, Any] | None = None) -> PreTrainedTokenizer:
+    """The tokenizer of a folder; ``overrides`` and errors as ``AutoTokenizer.from_pretrained``."""
+    config, changes = read_config(folder), dict(overrides or {})
+    tokenizer: PreTrainedTokenizer
     if config.get("tokenizer_class") in _CTC_CLASSES:
-        config = {**CTC_TOKENS, **config}
+        own = {name: changes.pop(name) for name in _CTC_SETTINGS if name in changes}
+        config = {**CTC_TOKENS, **config, **own}
         backend = characters(folder, config)
         delimiter = content_of(config.get("word_delimiter_token")) or "|"
         settings = _settings(folder, config, None)
-        return CTCTokenizer(backend, settings, delimiter, bool(config.get("do_lower_case")))
-    files = read_tokenizer(folder)
-    return PreTrainedTokenizer(files.tokenizer, _settings(folder, files.config, files))
+        tokenizer = CTCTokenizer(backend, settings, delimiter, bool(config.get("do_lower_case")))
+    else:
+        files = read_tokenizer(folder)
+        settings = _settings(folder, files.config, files)
+        tokenizer = PreTrainedTokenizerFast(files.tokenizer, settings)
+    _override(tokenizer, changes)
+    return tokenizer
+
+
+def _override(tokenizer: PreTrainedTokenizer, changes: Mapping[str, Any]) -> None:
+    """Let what the caller gave win over the files; what the backend cannot do is refused."""
+    tokenizer.add_special_tokens({name: changes[name] for name in _TOKENS if name in changes})
+    for name in _ATTRIBUTES:
+        if name in changes:
+            setattr(tokenizer, name, changes[name])
+    around = {name: changes[name] for name in _AROUND if name in changes}
+    for name, value in changes.items():
+        if name in (*BERT_SETTINGS, *_AROUND, "add_prefix_space"):
+            if not isinstance(value, bool) and (name, value) != ("strip_accents", None):
+                raise ValueError(f"{name} is {value!r}; accepted: True, False")
+            if name not in _AROUND:
+                _override_pipeline(tokenizer.backend_tokenizer, name, value)
+        elif name == "word_delimiter_token":
+            raise _not_done(name, value, "has no word delimiter")
+    if around:
+        _override_around(tokenizer, around)
+
+
+def _override_pipeline(backend: Tokenizer, name: str, value: bool | None) -> None:
+    if name == "add_prefix_space":
+        if not hasattr(backend.pre_tokenizer, name):
+            raise _not_done(name, value, "parts texts in another way")
+        for part in (backend.pre_tokenizer, backend.post_processor):
+            if hasattr(part, name):
+                setattr(part, name, value)
+    elif isinstance(backend.normalizer, normalizers.BertNormalizer):
+        setattr(backend.normalizer, BERT_SETTINGS[name], value)
+    else:
+        raise _not_done(name, value, "does not normalize as BERT's does")
+
+
+def _override_around(tokenizer: PreTrainedTokenizer, wanted: Mapping[str, bool]) -> None:
+    """Put the tokens for begin and end around texts, or leave them off, as Llama's does."""
+    backend = tokenizer.backend_tokenizer
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    for name, token in zip(_AROUND, (bos, eos), strict=True):
+        if wanted.get(name) and token is None:
+            raise _not_done(name, True, f"has no {name.removeprefix('add_')}")
+    single, pair = backend.encode("").ids, backend.encode("", "").ids
+    begins = bos is not None and single[:1] == [bos]
+    ends = eos is not None and single[begins:][-1:] == [eos]
+    does = dict(zip(_AROUND, (begins, ends), strict=True))
+    changes = {name: on for name, on in wanted.items() if does[name] != on}
+    if not changes:
+        return
+    if single != [bos] * begins + [eos] * ends or pair not in (single, single * 2):
+        raise _not_done(*next(iter(changes.items())), "puts other tokens around texts, too")
+    _put_around(tokenizer, **(does | changes))
+
+
+def _put_around(tokenizer: PreTrainedTokenizer, add_bos_token: bool, add_eos_token: bool) -> None:
+    bos, eos = [tokenizer.bos_token] * add_bos_token, [tokenizer.eos_token] * add_eos_token
+    first = [*(f"{t}:0" for t in bos), "$A:0", *(f"{t}:0" for t in eos)]
+    second = [*(f"{t}:1" for t in bos), "$B:1", *(f"{t}:1" for t in eos)]
+    template = processors.TemplateProcessing(
+        single=first, pair=first + second,
+        special_tokens=[(t, tokenizer.convert_tokens_to_ids(t)) for t in {*bos, *eos}],
+    )  # fmt: skip
+    backend = tokenizer.backend_tokenizer
+    old = backend.post_processor
+    steps: Any = old if isinstance(old, processors.Sequence) else [old]
+    kept = [step for step in steps if isinstance(step, processors.ByteLevel)]
+    backend.post_processor = processors.Sequence([*kept, template])
+
+
+def _not_done(name: str, value: Any, why: str) -> UnsupportedTokenizer:
+    return UnsupportedTokenizer(f"{name}={value}: not possible, the tokenizer {why}")
 
 
 def _folder(files: ModelFiles) -> Path:
-    """A folder that has all tokenizer files that there are."""
+    """The folder of the files that the hub has; all of them are brought into one."""
     if isinstance(files, Folder):
         return files.path
     found = [path for name in _FILES if (path := files.find(name)) is not None]

@@ -4,9 +4,7 @@ Source: transformers 4.19.2 and 4.57.3, ``tokenization_utils_base.py`` (argument
 """
 
 import json
-import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,18 @@ import tokenizers
 from tokenizers import decoders, models
 
 from model_base.tokenization import chat
-from model_base.tokenization.settings import NAMES, Direction
+from model_base.tokenization.encoding import (
+    BatchEncoding,
+    as_tensors,
+    collated,
+    columns_of,
+    padded,
+    with_overflow,
+)
+from model_base.tokenization.settings import failing_as
+from model_base.tokenization.tokens import TokenizerSettings, TokenTable
+
+__all__ = ["BatchEncoding", "PreTrainedTokenizer", "PreTrainedTokenizerFast"]
 
 _STRATEGIES = {True: "longest_first", "longest_first": "longest_first",
                "only_first": "only_first", "only_second": "only_second"}  # fmt: skip
@@ -24,42 +33,7 @@ _SPACED = (
 )  # fmt: skip
 
 
-class BatchEncoding(dict[str, Any]):
-    """What a tokenizer returns: a mapping whose entries are attributes, too."""
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(name) from None
-
-
-@dataclass(frozen=True, slots=True)
-class TokenizerSettings:
-    """How a tokenizer is used, apart from its vocabulary.
-
-    Attributes:
-        special: special tokens by the names of Transformers, such as ``mask_token``.
-        additional: further special tokens.
-        model_input_names: what a call returns.
-        model_max_length: tokens; None without a limit.
-        padding_side: the end that is filled.
-        truncation_side: the end that is cut.
-        clean_up_spaces: whether decoding takes out spaces before punctuation.
-        chat_template: Jinja source, or by name if there are several.
-    """
-
-    special: Mapping[str, str] = field(default_factory=dict)
-    additional: Sequence[str] = ()
-    model_input_names: Sequence[str] = ("input_ids", "token_type_ids", "attention_mask")
-    model_max_length: int | None = None
-    padding_side: Direction = "right"
-    truncation_side: Direction = "right"
-    clean_up_spaces: bool = True
-    chat_template: str | Mapping[str, str] | None = None
-
-
-class PreTrainedTokenizer:
+class PreTrainedTokenizer(TokenTable):
     """Texts to ids and back. ``AutoTokenizer.from_pretrained`` makes one.
 
     Args:
@@ -68,60 +42,11 @@ class PreTrainedTokenizer:
     """
 
     def __init__(self, backend: tokenizers.Tokenizer, settings: TokenizerSettings) -> None:
-        self.backend_tokenizer = backend
-        self.settings = settings
-        self._lock = threading.Lock()  # padding and truncation are the backend's state
+        super().__init__(backend, settings)
         decoder, model = backend.decoder, backend.model
         self._cleans_up = isinstance(decoder, decoders.WordPiece) and decoder.cleanup
         is_clip = isinstance(decoder, decoders.ByteLevel) and isinstance(model, models.BPE)
         self._word_end = (model.end_of_word_suffix or "") if is_clip else ""
-
-    def __len__(self) -> int:
-        """Number of tokens, added ones included."""
-        return self.backend_tokenizer.get_vocab_size(with_added_tokens=True)
-
-    def __getattr__(self, name: str) -> Any:
-        """``mask_token`` and the like are texts, ``mask_token_id`` and the like ids, or None."""
-        if name in NAMES:
-            return self.settings.special.get(name)
-        if name.removesuffix("_id") in NAMES:
-            token = self.settings.special.get(name.removesuffix("_id"))
-            return None if token is None else self.convert_tokens_to_ids(token)
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of tokens without the added ones."""
-        return self.backend_tokenizer.get_vocab_size(with_added_tokens=False)
-
-    @property
-    def all_special_tokens(self) -> list[str]:
-        """Every special token once."""
-        return list(dict.fromkeys([*self.settings.special.values(), *self.settings.additional]))
-
-    @property
-    def all_special_ids(self) -> list[int]:
-        """Their ids."""
-        return [self.convert_tokens_to_ids(token) for token in self.all_special_tokens]
-
-    def get_vocab(self) -> dict[str, int]:
-        """Id by token."""
-        return self.backend_tokenizer.get_vocab(with_added_tokens=True)
-
-    def convert_tokens_to_ids(self, tokens: Any) -> Any:
-        """The id of a token, or a list of those of several; unknown ones are ``unk_token``'s."""
-        if not isinstance(tokens, str):
-            return [self.convert_tokens_to_ids(token) for token in tokens]
-        found = self.backend_tokenizer.token_to_id(tokens)
-        if found is None and tokens != self.unk_token and self.unk_token is not None:
-            return self.unk_token_id
-        return found
-
-    def convert_ids_to_tokens(self, ids: Any) -> Any:
-        """The token of an id, or a list of those of several."""
-        if isinstance(ids, int):
-            return self.backend_tokenizer.id_to_token(ids)
-        return [self.backend_tokenizer.id_to_token(int(i)) for i in ids]
 
     def tokenize(self, text: str) -> list[str]:
         """The tokens of a text, without added ones."""
@@ -132,10 +57,78 @@ class PreTrainedTokenizer:
         ids: list[int] = self(text, text_pair, **options)["input_ids"]
         return ids
 
+    def encode_plus(self, text: Any, text_pair: Any = None, **options: Any) -> BatchEncoding:
+        """As a call."""
+        return self(text, text_pair, **options)
+
+    def batch_encode_plus(
+        self, batch_text_or_text_pairs: Sequence[Any], **options: Any
+    ) -> BatchEncoding:
+        """As a call with a list; of texts, or of tuples of two texts."""
+        batch = list(batch_text_or_text_pairs)
+        if batch and isinstance(batch[0], tuple) and not options.get("is_split_into_words"):
+            texts, pairs = zip(*batch, strict=True)
+            return self(list(texts), list(pairs), **options)
+        return self(batch, **options)
+
     def __call__(
         self,
-        text: Any,
+        text: Any = None,
         text_pair: Any = None,
+        text_target: Any = None,
+        text_pair_target: Any = None,
+        **options: Any,
+    ) -> BatchEncoding:
+        """Encode a text, or a list of texts, each with a second one or without.
+
+        Args:
+            text: a text or a list; of words if ``is_split_into_words``.
+            text_pair: the same for the second texts.
+            text_target: what the model shall write; its ids are ``labels``, or what is returned
+                if there is no ``text``.
+            text_pair_target: the second text of that.
+            options: by name:
+                add_special_tokens: what the model expects around texts; True.
+                padding: True or ``"longest"``, ``"max_length"``, or False.
+                truncation: True or ``"longest_first"``, ``"only_first"``, ``"only_second"``, False.
+                max_length: tokens; None means the model's limit.
+                stride: tokens that an overflowing part repeats of the one before; 0.
+                return_tensors: ``"pt"``, ``"np"`` or None for lists.
+                return_token_type_ids: None: if the model reads them.
+                return_attention_mask: None: if the model reads it.
+                return_overflowing_tokens: what is cut off follows as rows of its own, and
+                    ``overflow_to_sample_mapping`` has the text's number for each.
+                return_offsets_mapping: first character and the one after the last of each token.
+                return_special_tokens_mask: 1 for added tokens.
+                return_length: number of tokens.
+                is_split_into_words: texts come as lists of words.
+                pad_to_multiple_of: lengths are padded up to a multiple of it.
+                verbose: no effect.
+
+        Returns:
+            Lists of int (or of lists, for several texts), or arrays ``[B, L]``.
+
+        Raises:
+            TypeError: an option that there is not.
+            ValueError: an unknown strategy; padding without a padding token; texts and pairs that
+                do not match; rows of different lengths for an array; neither text nor target;
+                something else than text; a stride longer than what the limit leaves.
+        """
+        if text is None and text_target is None:
+            raise ValueError("text and text_target are None; accepted: one of them, or both")
+        if text_target is None:
+            return self._encoded(text, text_pair, **options)
+        targets = self._encoded(text_target, text_pair_target, **options)
+        if text is None:
+            return targets
+        encoded = self._encoded(text, text_pair, **options)
+        encoded["labels"] = targets["input_ids"]
+        return encoded
+
+    def _encoded(
+        self,
+        text: Any,
+        text_pair: Any,
         *,
         add_special_tokens: bool = True,
         padding: bool | str = False,
@@ -145,38 +138,14 @@ class PreTrainedTokenizer:
         return_tensors: str | None = None,
         return_token_type_ids: bool | None = None,
         return_attention_mask: bool | None = None,
+        return_overflowing_tokens: bool = False,
         return_offsets_mapping: bool = False,
         return_special_tokens_mask: bool = False,
         return_length: bool = False,
         is_split_into_words: bool = False,
         pad_to_multiple_of: int | None = None,
+        verbose: bool = True,
     ) -> BatchEncoding:
-        """Encode a text, or a list of texts, each with a second one or without.
-
-        Args:
-            text: a text or a list; of words if ``is_split_into_words``.
-            text_pair: the same for the second texts.
-            add_special_tokens: what the model expects around texts.
-            padding: True or ``"longest"``, ``"max_length"``, or False.
-            truncation: True or ``"longest_first"``, ``"only_first"``, ``"only_second"``, False.
-            max_length: tokens; None means the model's limit.
-            stride: tokens that are kept of what is cut; only 0 for now.
-            return_tensors: ``"pt"``, ``"np"`` or None for lists.
-            return_token_type_ids: None: if the model reads them.
-            return_attention_mask: None: if the model reads it.
-            return_offsets_mapping: first character and the one after the last of each token.
-            return_special_tokens_mask: 1 for added tokens.
-            return_length: number of tokens.
-            is_split_into_words: texts come as lists of words.
-            pad_to_multiple_of: lengths are padded up to a multiple of it.
-
-        Returns:
-            Lists of int (or of lists, for several texts), or arrays ``[B, L]``.
-
-        Raises:
-            ValueError: an unknown strategy; padding without a padding token; texts and pairs that
-                do not match; no limit to truncate to.
-        """
         is_batch = isinstance(text, list | tuple) and (
             not is_split_into_words or bool(text and isinstance(text[0], list | tuple))
         )
@@ -184,15 +153,17 @@ class PreTrainedTokenizer:
         pairs = (list(text_pair) if is_batch else [text_pair]) if text_pair is not None else None
         if pairs is not None and len(pairs) != len(texts):
             raise ValueError(f"{len(texts)} texts and {len(pairs)} pairs; accepted: as many")
-        if stride:
-            raise ValueError(f"stride is {stride}; accepted: 0, overflowing parts are not returned")
+        if stride and not return_overflowing_tokens:
+            raise ValueError(f"stride is {stride}; accepted: 0 without return_overflowing_tokens")
+        num_special = self.num_special_tokens_to_add(pairs is not None) * add_special_tokens
         with self._lock:
-            self._set_truncation(truncation, padding, max_length)
+            self._set_truncation(truncation, max_length, stride, num_special)
             self._set_padding(padding, max_length, pad_to_multiple_of)
-            encodings = self.backend_tokenizer.encode_batch(
-                texts if pairs is None else list(zip(texts, pairs, strict=True)),
-                is_pretokenized=is_split_into_words, add_special_tokens=add_special_tokens,
-            )  # fmt: skip
+            with failing_as(lambda why: ValueError(f"the texts cannot be encoded ({why})")):
+                encodings = self.backend_tokenizer.encode_batch(
+                    texts if pairs is None else list(zip(texts, pairs, strict=True)),
+                    is_pretokenized=is_split_into_words, add_special_tokens=add_special_tokens,
+                )  # fmt: skip
         names = self.settings.model_input_names
         wanted = {
             "input_ids": True,
@@ -202,45 +173,102 @@ class PreTrainedTokenizer:
             "offset_mapping": return_offsets_mapping,
             "length": return_length,
         }
-        columns = BatchEncoding({n: _column(n, encodings) for n, on in wanted.items() if on})
-        if return_tensors is not None:
-            return _as_tensors(columns, return_tensors)
-        return columns if is_batch else BatchEncoding({n: c[0] for n, c in columns.items()})
+        samples = None
+        if return_overflowing_tokens:
+            encodings, samples = with_overflow(encodings)
+        columns = columns_of(encodings, [name for name, on in wanted.items() if on])
+        if samples is not None:
+            columns["overflow_to_sample_mapping"] = samples
+        elif return_tensors is None and not is_batch:
+            columns = {name: column[0] for name, column in columns.items()}
+        as_tensors(columns, return_tensors)
+        return BatchEncoding(columns, encodings)
 
     def _set_truncation(
-        self, truncation: bool | str, padding: bool | str, max_length: int | None
+        self, truncation: bool | str, max_length: int | None, stride: int, num_special: int
     ) -> None:
+        self.backend_tokenizer.no_truncation()
         if truncation in (False, "do_not_truncate"):
-            self.backend_tokenizer.no_truncation()
             return
         if truncation not in _STRATEGIES:
             accepted = ", ".join(map(str, [*_STRATEGIES, False]))
             raise ValueError(f"truncation is {truncation!r}; accepted: {accepted}")
         limit = max_length or self.settings.model_max_length
         if limit is None:
-            self.backend_tokenizer.no_truncation()
             return
-        self.backend_tokenizer.enable_truncation(
-            limit, strategy=_STRATEGIES[truncation], direction=self.settings.truncation_side
-        )
+        if stride and not 0 <= stride < limit - num_special:
+            raise ValueError(f"stride is {stride}; accepted: below {limit - num_special}, which "
+                             f"{limit} tokens leave for the text")  # fmt: skip
+        with failing_as(ValueError):
+            self.backend_tokenizer.enable_truncation(
+                limit, stride=stride, strategy=_STRATEGIES[truncation],
+                direction=self.settings.truncation_side,
+            )  # fmt: skip
 
     def _set_padding(
         self, padding: bool | str, max_length: int | None, multiple: int | None
     ) -> None:
+        self.backend_tokenizer.no_padding()
+        if self._pads(padding):
+            fixed = max_length or self.settings.model_max_length
+            self.backend_tokenizer.enable_padding(
+                direction=self.settings.padding_side, pad_id=self.pad_token_id,
+                pad_token=self.pad_token, length=fixed if padding == "max_length" else None,
+                pad_to_multiple_of=multiple,
+            )  # fmt: skip
+
+    def _pads(self, padding: bool | str) -> bool:
         if padding in (False, "do_not_pad"):
-            self.backend_tokenizer.no_padding()
-            return
+            return False
         if padding not in (True, "longest", "max_length"):
             raise ValueError(
                 f"padding is {padding!r}; accepted: True, False, 'longest', 'max_length'"
             )
         if self.pad_token is None:
             raise ValueError("the tokenizer has no padding token: texts cannot be padded")
-        length = max_length or self.settings.model_max_length if padding == "max_length" else None
-        self.backend_tokenizer.enable_padding(
-            direction=self.settings.padding_side, pad_id=self.pad_token_id,
-            pad_token=self.pad_token, length=length, pad_to_multiple_of=multiple,
-        )  # fmt: skip
+        return True
+
+    def pad(
+        self,
+        encoded_inputs: Any,
+        padding: bool | str = True,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        return_attention_mask: bool | None = None,
+        return_tensors: str | None = None,
+        verbose: bool = True,
+    ) -> BatchEncoding:
+        """Make encoded texts equally long.
+
+        Args:
+            encoded_inputs: what a call returns, or a list of such; columns other than ids, masks
+                and types stay as they are.
+            padding: as for a call.
+            max_length: as for a call.
+            pad_to_multiple_of: as for a call.
+            return_attention_mask: None: if the model reads it.
+            return_tensors: ``"pt"``, ``"np"`` or None for lists.
+            verbose: no effect.
+
+        Raises:
+            ValueError: no ``input_ids``; otherwise as a call.
+        """
+        columns = collated(encoded_inputs)
+        is_single = bool(columns["input_ids"]) and isinstance(columns["input_ids"][0], int)
+        if is_single:
+            columns = {name: [column] for name, column in columns.items()}
+        lengths = [len(row) for row in columns["input_ids"]]
+        if _chosen(return_attention_mask, "attention_mask" in self.settings.model_input_names):
+            columns.setdefault("attention_mask", [[1] * length for length in lengths])
+        if self._pads(padding):
+            fixed = max_length or self.settings.model_max_length
+            length = fixed if padding == "max_length" and fixed else max(lengths, default=0)
+            length += -length % (pad_to_multiple_of or 1)
+            columns = padded(columns, self.pad_token_id, length, self.settings.padding_side)
+        if is_single:
+            columns = {name: column[0] for name, column in columns.items()}
+        as_tensors(columns, return_tensors)
+        return BatchEncoding(columns)
 
     def decode(
         self,
@@ -252,9 +280,17 @@ class PreTrainedTokenizer:
         text = self.backend_tokenizer.decode(
             [int(i) for i in _flat(token_ids)], skip_special_tokens=skip_special_tokens
         )
-        if self._word_end:
-            text = text.replace(self._word_end, " ").strip()
+        text = self._without_word_ends(text)
         return self._cleaned(text, self._cleans_up or clean_up_tokenization_spaces)
+
+    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
+        """The text of tokens."""
+        decoder = self.backend_tokenizer.decoder
+        text = " ".join(tokens) if decoder is None else decoder.decode(list(tokens))
+        return self._without_word_ends(text)
+
+    def _without_word_ends(self, text: str) -> str:
+        return text.replace(self._word_end, " ").strip() if self._word_end else text
 
     def _cleaned(self, text: str, clean_up: bool | None) -> str:
         if _chosen(clean_up, self.settings.clean_up_spaces):
@@ -274,27 +310,55 @@ class PreTrainedTokenizer:
         chat_template: str | None = None,
         add_generation_prompt: bool = False,
         tokenize: bool = True,
+        padding: bool | str = False,
+        truncation: bool | str = False,
+        max_length: int | None = None,
+        return_tensors: str | None = None,
+        return_dict: bool = False,
+        tokenizer_kwargs: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> Any:
-        """The text of a conversation, or its ids.
+        """The text of a conversation, or its ids; of a list of conversations, a list of them.
 
         Args:
-            conversation: messages ``{"role", "content"}``.
+            conversation: messages ``{"role", "content"}``, or a list of such lists.
             tools: functions that the model may call.
             documents: texts to answer from.
             chat_template: in place of the model's own; source, or the name of one of several.
             add_generation_prompt: end with what precedes the model's answer.
             tokenize: return ids ``[L]``, else the text.
+            padding: as for a call.
+            truncation: as for a call.
+            max_length: as for a call.
+            return_tensors: as for a call; ids are ``[B, L]`` then.
+            return_dict: return all that a call does, not the ids only.
+            tokenizer_kwargs: further options of the call.
             options: names for the template.
 
         Raises:
-            ChatTemplateError: there is no template, or it fails.
+            ChatTemplateError: there is no template, it fails, or a message is none.
+            ValueError: as a call; an option that is not supported.
         """
-        text = chat.render(
-            self._template(chat_template), conversation, tools=tools, documents=documents,
-            add_generation_prompt=add_generation_prompt, **dict(self.settings.special) | options,
+        for name in ("continue_final_message", "return_assistant_tokens_mask"):
+            if options.pop(name, False):
+                raise ValueError(f"{name} is on; accepted: False, it is not supported")
+        is_batch = bool(conversation) and isinstance(conversation[0], list | tuple)
+        template, names = self._template(chat_template), dict(self.settings.special) | options
+        texts = [
+            chat.render(
+                template, messages, tools=tools, documents=documents,
+                add_generation_prompt=add_generation_prompt, **names,
+            )
+            for messages in (conversation if is_batch else [conversation])
+        ]  # fmt: skip
+        if not tokenize:
+            return texts if is_batch else texts[0]
+        encoded = self(
+            texts if is_batch else texts[0], padding=padding, truncation=truncation,
+            max_length=max_length, return_tensors=return_tensors,
+            **{"add_special_tokens": False, **(tokenizer_kwargs or {})},
         )  # fmt: skip
-        return self.encode(text, add_special_tokens=False) if tokenize else text
+        return encoded if return_dict else encoded["input_ids"]
 
     def _template(self, chosen: str | None) -> str:
         own = self.settings.chat_template
@@ -318,40 +382,36 @@ class PreTrainedTokenizer:
             "padding_side": settings.padding_side,
             "truncation_side": settings.truncation_side,
             "clean_up_tokenization_spaces": settings.clean_up_spaces,
-            "chat_template": settings.chat_template,
-            "tokenizer_class": "PreTrainedTokenizerFast",
+            "chat_template": _stored(settings.chat_template),
+            **self._save_vocabulary(folder),
         }
+        text = json.dumps({k: v for k, v in config.items() if v is not None}, indent=2)
+        (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
+
+    def _save_vocabulary(self, folder: Path) -> dict[str, Any]:
+        """Write the tokens; returns the settings that say how they are read again."""
         with self._lock:
             self.backend_tokenizer.no_padding()
             self.backend_tokenizer.no_truncation()
             self.backend_tokenizer.save(str(folder / "tokenizer.json"))
-        text = json.dumps({k: v for k, v in config.items() if v is not None}, indent=2)
-        (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
+        return {"tokenizer_class": "PreTrainedTokenizerFast"}
+
+
+def _stored(template: str | Mapping[str, str] | None) -> Any:
+    """As files have it: several templates are a list."""
+    if not isinstance(template, Mapping):
+        return template
+    return [{"name": name, "template": source} for name, source in template.items()]
 
 
 def _chosen(argument: bool | None, default: bool) -> bool:
     return default if argument is None else argument
 
 
-def _column(name: str, encodings: Sequence[tokenizers.Encoding]) -> list[Any]:
-    attributes = {"input_ids": "ids", "token_type_ids": "type_ids", "offset_mapping": "offsets"}
-    if name == "length":
-        return [len(encoding) for encoding in encodings]
-    return [getattr(encoding, attributes.get(name, name)) for encoding in encodings]
-
-
-def _as_tensors(columns: BatchEncoding, kind: str) -> BatchEncoding:
-    if kind == "np":
-        import numpy as np
-
-        return BatchEncoding({name: np.array(column) for name, column in columns.items()})
-    if kind == "pt":
-        import torch
-
-        return BatchEncoding({name: torch.tensor(column) for name, column in columns.items()})
-    raise ValueError(f"return_tensors is {kind!r}; accepted: 'pt', 'np', None")
-
-
 def _flat(token_ids: Any) -> Iterable[Any]:
     ids = token_ids.tolist() if hasattr(token_ids, "tolist") else token_ids
     return [ids] if isinstance(ids, int) else ids
+
+
+class PreTrainedTokenizerFast(PreTrainedTokenizer):
+    """``PreTrainedTokenizer`` by the other name that Transformers has: there is one kind."""

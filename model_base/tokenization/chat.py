@@ -201,9 +201,9 @@ def _to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None) 
 
 
 def _replace(text: Any, old: str, new: str, count: int = -1) -> str:
-    text = str(text)
-    _check_size(text.count(old) * len(new) + len(text))
-    return text.replace(old, new, -1 if count is None else count)
+    source = str(text)
+    _check_size(source.count(old) * len(new) + len(source))
+    return source.replace(old, new, -1 if count is None else count)
 
 
 def _join(values: Any, between: str = "", attribute: str | None = None) -> str:

@@ -4,7 +4,7 @@ Source: transformers 4.19.2, ``tokenization_wav2vec2.py``.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,16 @@ import tokenizers
 from tokenizers import AddedToken, models, normalizers, pre_tokenizers
 from typing_extensions import override
 
-from model_base.tokenization.base import PreTrainedTokenizer, TokenizerSettings
+from model_base.tokenization.base import PreTrainedTokenizerFast
 from model_base.tokenization.settings import UnsupportedTokenizer, check_size, content_of
+from model_base.tokenization.tokens import TokenizerSettings
 
 CTC_TOKENS = {
     "unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>",
 }  # fmt: skip
 
 
-class CTCTokenizer(PreTrainedTokenizer):
+class CTCTokenizer(PreTrainedTokenizerFast):
     """A token a character; the padding token is CTC's blank.
 
     Args:
@@ -43,6 +44,17 @@ class CTCTokenizer(PreTrainedTokenizer):
         self._lower = lower
 
     @override
+    def _save_vocabulary(self, folder: Path) -> dict[str, Any]:
+        vocab = self.backend_tokenizer.get_vocab(with_added_tokens=True)
+        text = json.dumps(dict(sorted(vocab.items(), key=lambda item: item[1])), ensure_ascii=False)
+        (folder / "vocab.json").write_text(text + "\n", encoding="utf-8")
+        return {
+            "tokenizer_class": "Wav2Vec2CTCTokenizer",
+            "word_delimiter_token": self.word_delimiter_token,
+            "do_lower_case": self._lower,
+        }
+
+    @override
     def tokenize(self, text: str) -> list[str]:
         encoding = self.backend_tokenizer.encode(text, add_special_tokens=False)
         pairs = zip(self.convert_ids_to_tokens(encoding.ids), encoding.offsets, strict=True)
@@ -61,12 +73,15 @@ class CTCTokenizer(PreTrainedTokenizer):
         tokens = self.convert_ids_to_tokens(ids)
         if skip_special_tokens:
             tokens = [token for token in tokens if token not in self.all_special_tokens]
-        if group_tokens:
-            tokens = [token for token, _ in groupby(tokens)]
-        kept = (token for token in tokens if token != self.pad_token)
-        text = "".join(" " if t == self.word_delimiter_token else t for t in kept).strip()
-        text = text.lower() if self._lower else text
+        text = self.convert_tokens_to_string(tokens, group_tokens)
         return self._cleaned(text, clean_up_tokenization_spaces)
+
+    @override
+    def convert_tokens_to_string(self, tokens: Sequence[str], group_tokens: bool = True) -> str:
+        singles = [token for token, _ in groupby(tokens)] if group_tokens else tokens
+        kept = (token for token in singles if token != self.pad_token)
+        text = "".join(" " if t == self.word_delimiter_token else t for t in kept).strip()
+        return text.lower() if self._lower else text
 
 
 def characters(folder: Path, config: Mapping[str, Any]) -> tokenizers.Tokenizer:
