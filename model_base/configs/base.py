@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from model_base.configs.bounds import check_fields, check_pad_token
 from model_base.configs.rotary import old_spelling
 from model_base.constants import CONFIG_NAME, MAX_JSON_BYTES
 from model_base.conversion.rules import Rule
@@ -58,7 +59,8 @@ class PretrainedConfig:
     ``handled`` (fields of which only some values are implemented, and those values), ``heads``
     (class name for each auto class), ``tasks`` (what such a head is for, where it is not what
     ``constants.TASKS`` says), ``base_config_key`` (the field under which the configuration of a
-    larger model holds this one).
+    larger model holds this one), ``pads_embedding`` (whether the padding token has a row in the
+    table of embeddings).
 
     Args:
         kwargs: any field. Unknown ones are kept as attributes, as Transformers does.
@@ -70,6 +72,7 @@ class PretrainedConfig:
     model_type: ClassVar[str] = ""
     is_composition: ClassVar[bool] = False
     base_config_key: ClassVar[str] = ""
+    pads_embedding: ClassVar[bool] = True
     attribute_map: ClassVar[dict[str, str]] = {}
     weight_rules: ClassVar[tuple[Rule, ...]] = ()
     handled: ClassVar[dict[str, tuple[Any, ...]]] = {}
@@ -121,7 +124,7 @@ class PretrainedConfig:
 
     @num_labels.setter
     def num_labels(self, count: int) -> None:
-        if not 0 <= count <= MAX_LABELS:
+        if type(count) is not int or not 0 <= count <= MAX_LABELS:
             raise ValueError(f"num_labels is {count}; accepted: 0 to {MAX_LABELS}")
         self.id2label = {i: f"LABEL_{i}" for i in range(count)}
         self.label2id = {label: i for i, label in self.id2label.items()}
@@ -132,11 +135,17 @@ class PretrainedConfig:
         return bool(self.return_dict and not self.torchscript)
 
     def check_supported(self) -> None:
-        """Refuse fields that would change the mathematics and are not implemented.
+        """Refuse absurd values, and fields that ask for mathematics that is not implemented.
 
         Raises:
             UnsupportedConfig: naming the field, its value and the accepted ones.
         """
+        check_fields(vars(self))
+        if self.pads_embedding:
+            check_pad_token(vars(self))
+        for name, part in vars(self).items():
+            if isinstance(part, PretrainedConfig):
+                _check_part(name, part)
         for name in _NOT_OURS:
             if getattr(self, name, None):
                 raise UnsupportedConfig(name, getattr(self, name), "none: quantised weights")
@@ -271,8 +280,17 @@ def _is_ours(cls: type[PretrainedConfig], name: str) -> bool:
     return name.startswith("_") or hasattr(cls, name)
 
 
-def fields_of(config: Any) -> Mapping[str, Any]:
-    """The fields of a part of a configuration, given as one, as a mapping, or as None.
+def _check_part(name: str, part: PretrainedConfig) -> None:
+    """``check_supported`` of a part, whose name then precedes the field's."""
+    try:
+        part.check_supported()
+    except UnsupportedConfig as error:
+        accepted = str(error).rpartition("; accepted: ")[2]
+        raise UnsupportedConfig(f"{name}.{error.field}", error.value, accepted) from None
+
+
+def fields_of(name: str, config: Any) -> Mapping[str, Any]:
+    """The fields of the part ``name`` of a configuration: given as one, a mapping, or None.
 
     Raises:
         ValueError: given as something else.
@@ -281,7 +299,7 @@ def fields_of(config: Any) -> Mapping[str, Any]:
         return config.to_dict()
     if config is not None and not isinstance(config, Mapping):
         seen = repr(config)[:100]
-        raise ValueError(f"a part of the configuration is {seen}; accepted: a mapping of fields")
+        raise ValueError(f"{name} is {seen}; accepted: a mapping of fields")
     return config or {}
 
 

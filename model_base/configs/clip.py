@@ -2,8 +2,11 @@
 
 from typing import Any, ClassVar, Self
 
+from typing_extensions import override
+
 from model_base.activations import KINDS
 from model_base.configs.base import PretrainedConfig, fields_of
+from model_base.configs.bounds import check_square
 from model_base.conversion.rules import Rule, Scalar
 
 _RULES: tuple[Rule, ...] = (Scalar("logit_scale"),)
@@ -19,6 +22,7 @@ class CLIPTextConfig(PretrainedConfig):
     """
 
     model_type: ClassVar[str] = "clip_text_model"
+    pads_embedding: ClassVar[bool] = False
     base_config_key: ClassVar[str] = "text_config"
     weight_rules: ClassVar[tuple[Rule, ...]] = _RULES
     handled: ClassVar[dict[str, tuple[Any, ...]]] = {"hidden_act": tuple(KINDS)}
@@ -105,6 +109,11 @@ class CLIPVisionConfig(PretrainedConfig):
         self.num_channels = num_channels
         self.projection_dim = projection_dim
 
+    @override
+    def check_supported(self) -> None:
+        super().check_supported()
+        check_square(self)
+
 
 class CLIPConfig(PretrainedConfig):
     """Both halves, and the size of the space in which they meet.
@@ -139,8 +148,8 @@ class CLIPConfig(PretrainedConfig):
         text = kwargs.pop("text_config_dict", None) or text_config
         vision = kwargs.pop("vision_config_dict", None) or vision_config
         super().__init__(**kwargs)
-        self.text_config = CLIPTextConfig(**fields_of(text))
-        self.vision_config = CLIPVisionConfig(**fields_of(vision))
+        self.text_config = CLIPTextConfig(**fields_of("text_config", text))
+        self.vision_config = CLIPVisionConfig(**fields_of("vision_config", vision))
         self.projection_dim = projection_dim
         self.logit_scale_init_value = logit_scale_init_value
 

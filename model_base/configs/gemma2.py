@@ -6,6 +6,7 @@ from typing_extensions import override
 
 from model_base.activations import KINDS
 from model_base.configs.base import PretrainedConfig
+from model_base.configs.bounds import check_fields
 from model_base.configs.layer_types import FULL, SLIDING, check_layer_types
 from model_base.configs.rotary import rope_of
 
@@ -79,9 +80,10 @@ class Gemma2Config(PretrainedConfig):
         self.attention_dropout = attention_dropout
         self.query_pre_attn_scalar = query_pre_attn_scalar
         self.sliding_window = sliding_window
-        self.layer_types = layer_types or [
-            FULL if layer % 2 else SLIDING for layer in range(num_hidden_layers)
-        ]
+        check_fields(vars(self))
+        if layer_types is None:
+            layer_types = [FULL if layer % 2 else SLIDING for layer in range(num_hidden_layers)]
+        self.layer_types = layer_types
         self.final_logit_softcapping = final_logit_softcapping
         self.attn_logit_softcapping = attn_logit_softcapping
 

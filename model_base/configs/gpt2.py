@@ -16,6 +16,7 @@ class GPT2Config(PretrainedConfig):
     """
 
     model_type: ClassVar[str] = "gpt2"
+    pads_embedding: ClassVar[bool] = False
     attribute_map: ClassVar[dict[str, str]] = {
         "hidden_size": "n_embd",
         "max_position_embeddings": "n_positions",

@@ -19,6 +19,7 @@ class GPTNeoXConfig(PretrainedConfig):
     """
 
     model_type: ClassVar[str] = "gpt_neox"
+    pads_embedding: ClassVar[bool] = False
     attribute_map: ClassVar[dict[str, str]] = {
         "partial_rotary_factor": "rotary_pct",
         "rope_theta": "rotary_emb_base",

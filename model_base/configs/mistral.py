@@ -6,6 +6,7 @@ from typing_extensions import override
 
 from model_base.activations import KINDS
 from model_base.configs.base import PretrainedConfig
+from model_base.configs.bounds import check_fields
 from model_base.configs.rotary import rope_of
 
 
@@ -59,8 +60,11 @@ class MistralConfig(PretrainedConfig):
         self.intermediate_size = intermediate_size
         self.num_hidden_layers = num_hidden_layers
         self.num_attention_heads = num_attention_heads
-        self.num_key_value_heads = num_key_value_heads or num_attention_heads
-        self.head_dim = head_dim or hidden_size // num_attention_heads
+        self.num_key_value_heads = (
+            num_attention_heads if num_key_value_heads is None else num_key_value_heads
+        )
+        check_fields(vars(self))
+        self.head_dim = hidden_size // num_attention_heads if head_dim is None else head_dim
         self.hidden_act = hidden_act
         self.max_position_embeddings = max_position_embeddings
         self.initializer_range = initializer_range

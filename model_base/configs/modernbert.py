@@ -7,6 +7,7 @@ from typing_extensions import override
 
 from model_base.activations import KINDS
 from model_base.configs.base import PretrainedConfig
+from model_base.configs.bounds import check_fields
 from model_base.configs.layer_types import FULL, SLIDING, check_layer_types
 from model_base.configs.rotary import Rope, rope_of
 
@@ -104,10 +105,11 @@ class ModernBertConfig(PretrainedConfig):
         self.classifier_activation = classifier_activation
         self.sparse_prediction = sparse_prediction
         self.sparse_pred_ignore_index = sparse_pred_ignore_index
+        check_fields(vars(self))
         every = global_attn_every_n_layers
-        self.layer_types = layer_types or [
-            SLIDING if i % every else FULL for i in range(num_hidden_layers)
-        ]
+        if layer_types is None:
+            layer_types = [SLIDING if i % every else FULL for i in range(num_hidden_layers)]
+        self.layer_types = layer_types
 
     @property
     def head_dim(self) -> int:

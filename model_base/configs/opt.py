@@ -68,7 +68,9 @@ class OPTConfig(PretrainedConfig):
         self.ffn_dim = ffn_dim
         self.max_position_embeddings = max_position_embeddings
         self.do_layer_norm_before = do_layer_norm_before
-        self.word_embed_proj_dim = word_embed_proj_dim or hidden_size
+        self.word_embed_proj_dim = (
+            hidden_size if word_embed_proj_dim is None else word_embed_proj_dim
+        )
         self.dropout = dropout
         self.attention_dropout = attention_dropout
         self.num_attention_heads = num_attention_heads

@@ -6,6 +6,7 @@ from typing_extensions import override
 
 from model_base.activations import KINDS
 from model_base.configs.base import PretrainedConfig
+from model_base.configs.bounds import check_fields
 from model_base.configs.layer_types import FULL, SLIDING, check_layer_types
 from model_base.configs.rotary import rope_of
 
@@ -61,8 +62,11 @@ class Qwen3Config(PretrainedConfig):
         self.intermediate_size = intermediate_size
         self.num_hidden_layers = num_hidden_layers
         self.num_attention_heads = num_attention_heads
-        self.num_key_value_heads = num_key_value_heads or num_attention_heads
-        self.head_dim = head_dim or hidden_size // num_attention_heads
+        self.num_key_value_heads = (
+            num_attention_heads if num_key_value_heads is None else num_key_value_heads
+        )
+        check_fields(vars(self))
+        self.head_dim = hidden_size // num_attention_heads if head_dim is None else head_dim
         self.hidden_act = hidden_act
         self.max_position_embeddings = max_position_embeddings
         self.initializer_range = initializer_range
@@ -72,12 +76,16 @@ class Qwen3Config(PretrainedConfig):
         self.rope_scaling = rope_scaling
         self.attention_bias = attention_bias
         self.use_sliding_window = use_sliding_window
-        self.sliding_window = sliding_window if use_sliding_window else None
+        self.sliding_window = sliding_window
         self.max_window_layers = max_window_layers
-        self.layer_types = layer_types or [
-            FULL if self.sliding_window is None or layer < max_window_layers else SLIDING
-            for layer in range(num_hidden_layers)
-        ]
+        check_fields(vars(self))
+        self.sliding_window = sliding_window if use_sliding_window else None
+        if layer_types is None:
+            layer_types = [
+                FULL if self.sliding_window is None or layer < max_window_layers else SLIDING
+                for layer in range(num_hidden_layers)
+            ]
+        self.layer_types = layer_types
         self.attention_dropout = attention_dropout
 
     @override

@@ -6,8 +6,11 @@ arXiv:1911.03894.
 
 from typing import Any, ClassVar
 
+from typing_extensions import override
+
 from model_base.activations import KINDS
 from model_base.configs.base import PretrainedConfig
+from model_base.configs.bounds import MAX_SIZE, whole
 
 
 def _heads(prefix: str) -> dict[str, str]:
@@ -80,6 +83,13 @@ class RobertaConfig(PretrainedConfig):
         self.position_embedding_type = position_embedding_type
         self.use_cache = use_cache
         self.classifier_dropout = classifier_dropout
+
+    @override
+    def check_supported(self) -> None:
+        super().check_supported()
+        whole(0, self.vocab_size - 1).check("pad_token_id", self.pad_token_id)
+        positions = whole(self.pad_token_id + 2, MAX_SIZE)
+        positions.check("max_position_embeddings", self.max_position_embeddings)
 
 
 class XLMRobertaConfig(RobertaConfig):

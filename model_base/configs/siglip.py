@@ -2,8 +2,11 @@
 
 from typing import Any, ClassVar, Self
 
+from typing_extensions import override
+
 from model_base.activations import KINDS
 from model_base.configs.base import PretrainedConfig, fields_of
+from model_base.configs.bounds import check_square
 
 
 class SiglipTextConfig(PretrainedConfig):
@@ -13,6 +16,7 @@ class SiglipTextConfig(PretrainedConfig):
     """
 
     model_type: ClassVar[str] = "siglip_text_model"
+    pads_embedding: ClassVar[bool] = False
     base_config_key: ClassVar[str] = "text_config"
     handled: ClassVar[dict[str, tuple[Any, ...]]] = {"hidden_act": tuple(KINDS)}
     heads: ClassVar[dict[str, str]] = {"AutoModel": "SiglipTextModel"}
@@ -47,7 +51,7 @@ class SiglipTextConfig(PretrainedConfig):
         self.hidden_act = hidden_act
         self.layer_norm_eps = layer_norm_eps
         self.attention_dropout = attention_dropout
-        self.projection_size = projection_size or hidden_size
+        self.projection_size = hidden_size if projection_size is None else projection_size
 
 
 class SiglipVisionConfig(PretrainedConfig):
@@ -89,6 +93,11 @@ class SiglipVisionConfig(PretrainedConfig):
         self.attention_dropout = attention_dropout
         self.vision_use_head = vision_use_head
 
+    @override
+    def check_supported(self) -> None:
+        super().check_supported()
+        check_square(self)
+
 
 class SiglipConfig(PretrainedConfig):
     """Both halves.
@@ -111,8 +120,8 @@ class SiglipConfig(PretrainedConfig):
 
     def __init__(self, text_config: Any = None, vision_config: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.text_config = SiglipTextConfig(**fields_of(text_config))
-        self.vision_config = SiglipVisionConfig(**fields_of(vision_config))
+        self.text_config = SiglipTextConfig(**fields_of("text_config", text_config))
+        self.vision_config = SiglipVisionConfig(**fields_of("vision_config", vision_config))
 
     @classmethod
     def from_text_vision_configs(

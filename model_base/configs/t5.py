@@ -6,6 +6,7 @@ from typing_extensions import override
 
 from model_base.activations import KINDS
 from model_base.configs.base import PretrainedConfig
+from model_base.configs.bounds import MAX_SIZE, whole
 from model_base.errors import UnsupportedConfig
 
 
@@ -19,6 +20,7 @@ class T5Config(PretrainedConfig):
     """
 
     model_type: ClassVar[str] = "t5"
+    pads_embedding: ClassVar[bool] = False
     attribute_map: ClassVar[dict[str, str]] = {
         "hidden_size": "d_model",
         "num_attention_heads": "num_heads",
@@ -89,6 +91,11 @@ class T5Config(PretrainedConfig):
     @override
     def check_supported(self) -> None:
         super().check_supported()
-        if (name := self.dense_act_fn) not in KINDS:
+        buckets = self.relative_attention_num_buckets
+        whole(4, MAX_SIZE).check("relative_attention_num_buckets", buckets)
+        distances = whole(buckets // 2 + 1, MAX_SIZE)
+        distances.check("relative_attention_max_distance", self.relative_attention_max_distance)
+        stored = self.feed_forward_proj
+        if not isinstance(stored, str) or self.dense_act_fn not in KINDS:
             accepted = "with or without 'gated-': " + ", ".join(KINDS)
-            raise UnsupportedConfig("feed_forward_proj", name, accepted)
+            raise UnsupportedConfig("feed_forward_proj", stored, accepted)

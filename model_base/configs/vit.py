@@ -60,5 +60,5 @@ class ViTConfig(PretrainedConfig):
         self.num_channels = num_channels
         self.qkv_bias = qkv_bias
         self.encoder_stride = encoder_stride
-        self.pooler_output_size = pooler_output_size or hidden_size
+        self.pooler_output_size = hidden_size if pooler_output_size is None else pooler_output_size
         self.pooler_act = pooler_act

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from model_base.activations import KINDS
 from model_base.configs.base import PretrainedConfig
+from model_base.configs.bounds import check_fields
 from model_base.conversion.rules import Rename, Rule
 
 
@@ -21,6 +22,7 @@ class Wav2Vec2Config(PretrainedConfig):
     """
 
     model_type: ClassVar[str] = "wav2vec2"
+    pads_embedding: ClassVar[bool] = False
     weight_rules: ClassVar[tuple[Rule, ...]] = (
         Rename("parametrizations.weight.original0", "weight_g"),
         Rename("parametrizations.weight.original1", "weight_v"),
@@ -103,8 +105,8 @@ class Wav2Vec2Config(PretrainedConfig):
         self.layer_norm_eps = layer_norm_eps
         self.feat_extract_norm = feat_extract_norm
         self.feat_extract_activation = feat_extract_activation
-        self.conv_dim = list(conv_dim)
-        self.conv_stride = list(conv_stride)
+        check_fields({"conv_dim": conv_dim, "conv_stride": conv_stride, "conv_kernel": conv_kernel})
+        self.conv_dim, self.conv_stride = list(conv_dim), list(conv_stride)
         self.conv_kernel = list(conv_kernel)
         self.conv_bias = conv_bias
         self.num_conv_pos_embeddings = num_conv_pos_embeddings
@@ -121,12 +123,6 @@ class Wav2Vec2Config(PretrainedConfig):
         self.ctc_zero_infinity = ctc_zero_infinity
         self.use_weighted_layer_sum = use_weighted_layer_sum
         self.classifier_proj_size = classifier_proj_size
-        lengths = len(self.conv_dim), len(self.conv_stride), len(self.conv_kernel)
-        if len(set(lengths)) > 1:
-            raise ValueError(
-                f"conv_dim, conv_stride and conv_kernel have {lengths} entries; accepted: one for "
-                "each layer"
-            )
 
     @property
     def num_feat_extract_layers(self) -> int:

@@ -2,8 +2,11 @@
 
 from typing import Any, ClassVar
 
+from typing_extensions import override
+
 from model_base.activations import KINDS
 from model_base.configs.base import PretrainedConfig
+from model_base.errors import UnsupportedConfig
 
 
 class WhisperConfig(PretrainedConfig):
@@ -100,3 +103,9 @@ class WhisperConfig(PretrainedConfig):
         self.mask_feature_prob = mask_feature_prob
         self.mask_feature_length = mask_feature_length
         self.mask_feature_min_masks = mask_feature_min_masks
+
+    @override
+    def check_supported(self) -> None:
+        super().check_supported()
+        if self.d_model % 2 or self.d_model < 4:  # half of the sinusoids are sines
+            raise UnsupportedConfig("d_model", self.d_model, "an even number, 4 or more")
