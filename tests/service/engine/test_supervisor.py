@@ -94,7 +94,7 @@ def test_a_fork_that_nobody_waits_for_any_more_ends_and_the_next_is_another() ->
         second = await load(supervisor)
         pids = {await pid_of(first), await pid_of(second)}
         async with asyncio.timeout(10):
-            while {child.pid for child in template().children()} != pids:
+            while not statuses or {child.pid for child in template().children()} != pids:
                 await asyncio.sleep(0.01)
         assert statuses == [0]
 
