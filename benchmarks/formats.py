@@ -92,7 +92,7 @@ def load(library: str, folder: str, dtype: str) -> dict[str, float]:
         if flag := FOREIGN.get(Path(folder).name):
             options[flag] = True
     else:
-        from transformers import BertModel  # type: ignore
+        from transformers import BertModel  # type: ignore[import-not-found,no-redef]  # the peer's
 
         options = {"dtype": getattr(torch, dtype)}
     before, started = memory_bytes("VmRSS"), time.perf_counter()

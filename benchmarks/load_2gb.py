@@ -83,7 +83,7 @@ def load_and_run(library: str, folder: Path) -> dict[str, float]:
 
         dtype = {"torch_dtype": "auto"}
     else:
-        from transformers import AutoModel  # type: ignore
+        from transformers import AutoModel  # type: ignore[import-not-found,no-redef]  # the peer's
 
         dtype = {"dtype": "auto"}
     before = memory_bytes("VmRSS")

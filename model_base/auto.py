@@ -14,9 +14,7 @@ from typing import Any
 from model_base.configs import CONFIGS
 from model_base.configs.base import PretrainedConfig
 from model_base.errors import UnsupportedConfig
-
-_HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "use_auth_token")
-
+from model_base.hub.files import HUB_OPTIONS
 
 ENTRY_POINTS = "model_base.architectures"
 
@@ -171,7 +169,7 @@ class _AutoModel:
         config = kwargs.pop("config", None)
         name = pretrained_model_name_or_path
         if not isinstance(config, PretrainedConfig):
-            hub = {option: kwargs[option] for option in _HUB_OPTIONS if option in kwargs}
+            hub = {o: kwargs[o] for o in (*HUB_OPTIONS, "use_auth_token") if o in kwargs}
             config, kwargs = AutoConfig.from_pretrained(
                 config or name, return_unused_kwargs=True, **kwargs
             )

@@ -17,12 +17,10 @@ from model_base.configs.rotary import old_spelling
 from model_base.constants import CONFIG_NAME, MAX_JSON_BYTES
 from model_base.conversion.rules import Rule
 from model_base.errors import ConfigNotFound, ConfigUnreadable, UnsupportedConfig
-from model_base.hub.files import ModelFiles, model_files
+from model_base.hub.files import ModelFiles, model_files, pop_hub_options
 from model_base.log import get_logger
 
 logger = get_logger("configs")
-
-_HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only")
 
 DEFAULTS: dict[str, Any] = {
     "return_dict": True, "output_hidden_states": False, "output_attentions": False,
@@ -180,16 +178,13 @@ class PretrainedConfig:
         cls, pretrained_model_name_or_path: str | Path, **kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """The fields as stored, and the keyword arguments that were not used to find them."""
-        options = {key: kwargs.pop(key) for key in _HUB_OPTIONS if key in kwargs}
-        token, revision = kwargs.pop("use_auth_token", None), kwargs.pop("revision", None)
-        if token is not None:
-            options["token"] = token
+        options = pop_hub_options(kwargs)
         for unused in ("resume_download", "proxies", "mirror", "_from_auto", "_from_pipeline"):
             kwargs.pop(unused, None)
         path = Path(pretrained_model_name_or_path)
         if path.is_file():
             return {**_read_json(path), "name_or_path": str(path)}, kwargs
-        files = model_files(pretrained_model_name_or_path, revision=revision, **options)
+        files = model_files(pretrained_model_name_or_path, **options)
         return {**read_config(files), "name_or_path": files.label}, kwargs
 
     @classmethod

@@ -91,6 +91,18 @@ class HubRepository(ModelFiles):
         return Path(path)
 
 
+HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision")
+"""Arguments of every ``from_pretrained`` that say how the hub is asked."""
+
+
+def pop_hub_options(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Take those arguments, and ``use_auth_token``, out of ``kwargs``, as ``model_files`` wants."""
+    options = {key: kwargs.pop(key) for key in HUB_OPTIONS if key in kwargs}
+    if (token := kwargs.pop("use_auth_token", None)) is not None:
+        options["token"] = token
+    return options
+
+
 def model_files(
     name_or_path: str | Path, *, revision: str | None = None, **options: Any
 ) -> ModelFiles:

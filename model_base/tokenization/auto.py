@@ -6,7 +6,7 @@ from typing import Any
 
 from tokenizers import Tokenizer, normalizers, processors
 
-from model_base.hub.files import Folder, ModelFiles, model_files
+from model_base.hub.files import HUB_OPTIONS, Folder, ModelFiles, model_files
 from model_base.tokenization.base import PreTrainedTokenizer, PreTrainedTokenizerFast
 from model_base.tokenization.ctc import CTC_TOKENS, CTCTokenizer, characters
 from model_base.tokenization.files import TokenizerFiles, read_config, read_tokenizer
@@ -20,7 +20,6 @@ from model_base.tokenization.settings import (
 )
 from model_base.tokenization.tokens import TokenizerSettings
 
-_HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision")
 _TOKENS = (*NAMES, "additional_special_tokens")
 _ATTRIBUTES = (
     "padding_side", "truncation_side", "model_max_length", "clean_up_tokenization_spaces",
@@ -77,7 +76,7 @@ class AutoTokenizer:
             HubUnavailable: the hub refused or cannot be reached.
         """
         _check_arguments(kwargs)
-        options = {key: kwargs[key] for key in _HUB_OPTIONS if key in kwargs}
+        options = {key: kwargs[key] for key in HUB_OPTIONS if key in kwargs}
         token = kwargs.get("token", kwargs.get("use_auth_token"))
         if token is not None:
             options["token"] = token
@@ -89,7 +88,7 @@ class AutoTokenizer:
 
 
 def _check_arguments(kwargs: Mapping[str, Any]) -> None:
-    accepted = (*_OVERRIDES, *_HUB_OPTIONS, "token", "use_auth_token", *_NO_EFFECT)
+    accepted = (*_OVERRIDES, *HUB_OPTIONS, "token", "use_auth_token", *_NO_EFFECT)
     if unknown := sorted(kwargs.keys() - set(accepted)):
         raise TypeError(f"{', '.join(unknown)}: not accepted; accepted: {', '.join(accepted)}")
     for name in ("trust_remote_code", "subfolder", "proxies"):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from model_base.configs.base import PretrainedConfig
 from model_base.conversion.rules import LEGACY
+from model_base.hub.files import pop_hub_options
 from model_base.torch.arrays import float_dtype
 from model_base.torch.embeddings import EmbeddingsMixin
 from model_base.torch.empty import without_memory
@@ -36,7 +37,6 @@ _init_weights = True
 UNLIMITED = 2**31 - 1
 """Tokens, of a model whose positions are relative."""
 
-_HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision")
 _NO_EFFECT = ("resume_download", "proxies", "mirror", "_from_pipeline", "_from_auto",
               "_fast_init", "low_cpu_mem_usage")  # fmt: skip
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -234,9 +234,7 @@ class PreTrainedModel(EmbeddingsMixin, PruningMixin, SavingMixin, ModuleUtilsMix
         progress = kwargs.pop("_progress", None)
         device = kwargs.pop("_device", "cpu")
         check = kwargs.pop("_check", None)
-        options = {key: kwargs.pop(key) for key in _HUB_ARGUMENTS if key in kwargs}
-        if (token := kwargs.pop("use_auth_token", None)) is not None:
-            options["token"] = token
+        options = pop_hub_options(kwargs)
         for argument in _NO_EFFECT:
             kwargs.pop(argument, None)
         for argument, accepted in _NEUTRAL.items():

@@ -98,7 +98,16 @@ class SpanFinder(MixinBase):
         return layers.finish(output, self.config, return_dict, trunk)
 
 
-class Chooser(MixinBase):
+class Choices(MixinBase):
+    """What every head that reads several texts at once is shown."""
+
+    def example_inputs(self, batch_size: int, sequence_length: int) -> dict[str, Tensor]:
+        """Forward arguments of that size, with two choices."""
+        ids_BCL = torch.zeros((batch_size, 2, sequence_length), dtype=torch.long)
+        return {"input_ids": ids_BCL}
+
+
+class Chooser(Choices):
     """An encoder's head that picks one of several texts."""
 
     config: Any
@@ -107,11 +116,6 @@ class Chooser(MixinBase):
     def score(self, trunk: Any) -> Tensor:
         """``[B · choices, 1]`` from the trunk's output; each subclass has its own."""
         raise NotImplementedError
-
-    def example_inputs(self, batch_size: int, sequence_length: int) -> dict[str, Tensor]:
-        """Forward arguments of that size, with two choices."""
-        ids_BCL = torch.zeros((batch_size, 2, sequence_length), dtype=torch.long)
-        return {"input_ids": ids_BCL}
 
     def forward(
         self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,

@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from model_base.torch import attention, layers, pruning
+from model_base.torch import attention, layers, layouts, pruning
 from model_base.torch.attention import Scoring
 from model_base.torch.layouts import Layout, Memory
 
@@ -129,3 +129,44 @@ class PostNormLayer(nn.Module):
         if memory is not None and states is not None:
             hidden = self.crossattention.over(hidden, memory, states)
         return self.output(self.intermediate(hidden), hidden)
+
+
+def run_encoder(
+    model: Any,
+    embedded: Tensor,
+    layout: Layout,
+    encoder_states: Tensor | None,
+    encoder_mask: Tensor | None,
+    past_key_values: Any,
+    *,
+    keep_weights: bool,
+    keep_cache: bool,
+) -> tuple[tuple[Tensor, ...], Memory | None]:
+    """Run the layers ``model.encoder.layer``.
+
+    Args:
+        model: the trunk.
+        embedded: ``[…, H]``.
+        layout: of its tokens.
+        encoder_states: ``[B, S, H]`` of an encoder, for cross-attention; None without.
+        encoder_mask: ``[B, S]``.
+        past_key_values: for each layer, the encoder's third and fourth.
+        keep_weights: collect the attention weights over the encoder.
+        keep_cache: collect the encoder's keys and values.
+
+    Returns:
+        The states before each layer and after the last, and the memory that was made.
+
+    Raises:
+        ValueError: states of an encoder for a model without cross-attention.
+    """
+    layers.check_cross_attention(model.config, encoder_states)
+    memory = layouts.memory_for(
+        model, encoder_states, encoder_mask, layouts=(layout, None),
+        past_key_values=past_key_values, keep_weights=keep_weights, keep_cache=keep_cache,
+    )  # fmt: skip
+    states = layers.run_layers(
+        model.encoder.layer, embedded, layout, memory, encoder_states,
+        recompute=model.gradient_checkpointing and model.training,
+    )  # fmt: skip
+    return states, memory

@@ -315,7 +315,7 @@ class DistilBertForQuestionAnswering(DistilBertPreTrainedModel):
         return layers.finish(output, self.config, return_dict, trunk)
 
 
-class DistilBertForMultipleChoice(DistilBertPreTrainedModel):
+class DistilBertForMultipleChoice(heads.Choices, DistilBertPreTrainedModel):
     """Which of several continuations; inputs are ``[B, choices, L]``."""
 
     def __init__(self, config: DistilBertConfig) -> None:
@@ -324,11 +324,6 @@ class DistilBertForMultipleChoice(DistilBertPreTrainedModel):
         self.pre_classifier = nn.Linear(config.dim, config.dim)
         self.classifier = layers.DropoutLinear(config.dim, 1, config.seq_classif_dropout)
         self.post_init()
-
-    @override
-    def example_inputs(self, batch_size: int, sequence_length: int) -> dict[str, Tensor]:
-        ids_BCL = torch.zeros((batch_size, 2, sequence_length), dtype=torch.long)
-        return {"input_ids": ids_BCL}
 
     def forward(
         self, input_ids: Maybe = None, attention_mask: Maybe = None, head_mask: Maybe = None,

@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from model_base import outputs
 from model_base.configs.electra import ElectraConfig
-from model_base.torch import heads, layers, layouts
+from model_base.torch import heads, layers, layouts, post_norm
 from model_base.torch.base import PreTrainedModel
 from model_base.torch.layouts import Layout
 from model_base.torch.post_norm import PostNormLayer
@@ -134,17 +134,12 @@ class ElectraModel(ElectraPreTrainedModel):
             self, tokens, layout, attention_mask, position_ids, head_mask, past_key_values,
             keep_weights=keep_weights, keep_cache=keep_cache,
         )  # fmt: skip
-        layers.check_cross_attention(config, encoder_hidden_states)
-        memory = layouts.memory_for(
-            self, encoder_hidden_states, encoder_attention_mask, layouts=(layout, None),
-            past_key_values=past_key_values, keep_weights=keep_weights, keep_cache=keep_cache,
-        )  # fmt: skip
         embedded = self.embeddings(input_ids, token_type_ids, inputs_embeds, layout)
         if hasattr(self, "embeddings_project"):
             embedded = self.embeddings_project(embedded)
-        states = layers.run_layers(
-            self.encoder.layer, embedded, layout, memory, encoder_hidden_states,
-            recompute=self.gradient_checkpointing and self.training,
+        states, memory = post_norm.run_encoder(
+            self, embedded, layout, encoder_hidden_states, encoder_attention_mask,
+            past_key_values, keep_weights=keep_weights, keep_cache=keep_cache,
         )  # fmt: skip
         output = outputs.BaseModelOutputWithPastAndCrossAttentions(
             states[-1],

@@ -272,7 +272,7 @@ class GPT2LMHeadModel(heads.TokenHead, GPT2PreTrainedModel):
         return layers.finish(output, self.config, return_dict, trunk)
 
 
-class GPT2DoubleHeadsModel(heads.TokenHead, GPT2PreTrainedModel):
+class GPT2DoubleHeadsModel(heads.Choices, heads.TokenHead, GPT2PreTrainedModel):
     """The next token, and which of several texts; for inputs ``[B, C, L]``."""
 
     def __init__(self, config: GPT2Config) -> None:
@@ -281,11 +281,6 @@ class GPT2DoubleHeadsModel(heads.TokenHead, GPT2PreTrainedModel):
         self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
         self.multiple_choice_head = layers.SequenceSummary(config, num_labels=1)
         self.post_init()
-
-    @override
-    def example_inputs(self, batch_size: int, sequence_length: int) -> dict[str, Tensor]:
-        ids_BCL = torch.zeros((batch_size, 2, sequence_length), dtype=torch.long)
-        return {"input_ids": ids_BCL}
 
     def forward(
         self, input_ids: Maybe = None, past_key_values: Any = None, attention_mask: Maybe = None,

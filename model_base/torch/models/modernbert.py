@@ -15,7 +15,6 @@ Source: transformers 4.57.3 and 5.23, ``modeling_modernbert.py`` (names, outputs
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
@@ -349,16 +348,11 @@ class ModernBertForQuestionAnswering(ModernBertClassifier):
         return layers.finish(output, self.config, return_dict, trunk)
 
 
-class ModernBertForMultipleChoice(ModernBertClassifier):
+class ModernBertForMultipleChoice(heads.Choices, ModernBertClassifier):
     """Which of several continuations; inputs are ``[B, choices, L]``."""
 
     def __init__(self, config: ModernBertConfig) -> None:
         super().__init__(config, num_labels=1)
-
-    @override
-    def example_inputs(self, batch_size: int, sequence_length: int) -> dict[str, Tensor]:
-        ids_BCL = torch.zeros((batch_size, 2, sequence_length), dtype=torch.long)
-        return {"input_ids": ids_BCL}
 
     def forward(
         self, input_ids: Maybe = None, attention_mask: Maybe = None, position_ids: Maybe = None,

@@ -99,6 +99,7 @@ class TorchRunner(Runner):
     @property
     @override
     def facts(self) -> ModelFacts:
+        example = self._model.example_inputs(1, _EXAMPLE_TOKENS)
         return ModelFacts(
             architecture=type(self._model).__name__,
             framework="torch",
@@ -109,10 +110,10 @@ class TorchRunner(Runner):
             num_bytes=sum(self._num_bytes_by_dtype.values()),
             max_length=min(self._model.max_tokens, self._order.max_length or 2**31),
             pooling="+".join(self._order.pooling) or None,
-            inputs=tuple(self._model.example_inputs(1, 1)),
+            inputs=tuple(example),
             values_per_token={
                 name: tensor.numel() / _EXAMPLE_TOKENS
-                for name, tensor in self._model.example_inputs(1, _EXAMPLE_TOKENS).items()
+                for name, tensor in example.items()
                 if tensor.is_floating_point()
             },
         )
