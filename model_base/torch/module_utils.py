@@ -6,7 +6,7 @@ Source: transformers 4.19.2, ``modeling_utils.ModuleUtilsMixin``.
 import os
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import psutil
 import torch
@@ -54,6 +54,7 @@ class ModuleUtilsMixin(MixinBase):
 
     config: Any
     main_input_name: str
+    reuses_parameters: ClassVar[bool] = False
     warnings_issued: dict[str, bool]
 
     @property
@@ -106,12 +107,29 @@ class ModuleUtilsMixin(MixinBase):
     ) -> int:
         """Operations of a forward and backward pass: 6 · tokens · parameters.
 
-        Padding counts, attention over long sequences does not; ``forward_flops`` is exact.
+        Where that is wrong, three times ``forward_flops``: for models that use parameters several
+        times (``reuses_parameters``), and for token ids at least as long as the hidden size,
+        since what is neglected, attention's square, is then a sixth or more. Padding counts.
+
+        Args:
+            input_dict: arguments of a forward; without the main input the result is 0.
+            exclude_embeddings: False counts the embeddings as if they were multiplied.
 
         Source: Kaplan et al. 2020, arXiv:2001.08361, section 2.1.
         """
-        parameters = self.num_parameters(exclude_embeddings=exclude_embeddings)
-        return 6 * self.estimate_tokens(input_dict) * parameters
+        tokens, parameters = self.estimate_tokens(input_dict), self.num_parameters
+        if not tokens or not self._needs_exact_count(input_dict[self.main_input_name]):
+            return 6 * tokens * parameters(exclude_embeddings=exclude_embeddings)
+        exact = 3 * self.forward_flops(*input_dict[self.main_input_name].shape)
+        embeddings = parameters() - parameters(exclude_embeddings=True)
+        return exact + (0 if exclude_embeddings else 6 * tokens * embeddings)
+
+    def _needs_exact_count(self, main_input: Tensor) -> bool:
+        if main_input.is_floating_point() or main_input.dim() != 2:
+            return False
+        hidden_size = getattr(self.config, "hidden_size", None)
+        is_long = hidden_size is not None and main_input.shape[1] >= hidden_size
+        return self.reuses_parameters or is_long
 
     def forward_flops(self, batch_size: int, sequence_length: int) -> int:
         """Operations of one forward on ``[batch_size, sequence_length]``.

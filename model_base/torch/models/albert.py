@@ -141,6 +141,7 @@ class AlbertPreTrainedModel(PreTrainedModel):
 
     config_class: ClassVar[Any] = AlbertConfig
     base_model_prefix = "albert"
+    reuses_parameters: ClassVar[bool] = True
     supports_gradient_checkpointing: ClassVar[bool] = True
     _keys_to_ignore_on_load_unexpected: list[str] | None = [r"position_ids", r"pooler"]
 

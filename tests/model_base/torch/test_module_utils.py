@@ -52,6 +52,18 @@ def test_operations_are_six_a_parameter_and_token(small: Small) -> None:
     assert model.floating_point_ops(inputs, exclude_embeddings=False) == 6 * 15 * everything
 
 
+def test_long_sequences_are_counted_with_attention_s_square(small: Small) -> None:
+    model, length = BertModel(small()), 32  # the hidden size
+    inputs = {"input_ids": torch.ones(2, length, dtype=torch.long)}
+    exact = 3 * model.forward_flops(2, length)
+    assert model.floating_point_ops(inputs) == exact
+    tables = model.num_parameters() - model.num_parameters(exclude_embeddings=True)
+    assert model.floating_point_ops(inputs, exclude_embeddings=False) == exact + 6 * 64 * tables
+    shorter = {"input_ids": inputs["input_ids"][:, 1:]}
+    without = model.num_parameters(exclude_embeddings=True)
+    assert model.floating_point_ops(shorter) == 6 * 62 * without
+
+
 def test_inputs_that_cannot_be_counted_are_warned_of_once(
     small: Small, caplog: pytest.LogCaptureFixture
 ) -> None:

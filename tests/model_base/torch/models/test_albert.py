@@ -12,6 +12,8 @@ def test_layers_of_a_group_share_their_weights_and_each_costs() -> None:
     deep = AlbertModel(SMALL[AlbertConfig](num_hidden_layers=6))
     assert deep.num_parameters() == shallow.num_parameters()
     assert deep.forward_flops(1, 8) > 2 * shallow.forward_flops(1, 8)
+    inputs = {"input_ids": torch.ones(1, 8, dtype=torch.long)}
+    assert deep.floating_point_ops(inputs) == 3 * deep.forward_flops(1, 8)
     with torch.no_grad():
         out = deep(torch.tensor([[5, 6]]), output_hidden_states=True, output_attentions=True)
     assert (len(out.hidden_states), len(out.attentions)) == (7, 6)
