@@ -30,11 +30,18 @@ def float_dtype(dtype: Any, class_name: str) -> torch.dtype:
     return found
 
 
-def to_tensor(array: Array, like: torch.Tensor, device: torch.device | str) -> torch.Tensor:
-    """The array on ``device`` in the dtype of ``like``; not copied if nothing changes.
+def to_tensor(
+    array: Array, like: torch.Tensor, device: torch.device | str, copied: bool = False
+) -> torch.Tensor:
+    """The array on ``device`` in the dtype of ``like``; if nothing changes, ``copied`` or not.
 
     Values that are not floating keep their dtype.
     """
     tensor = from_numpy(array)
-    dtype = like.dtype if tensor.is_floating_point() and like.is_floating_point() else None
-    return tensor.to(device=device, dtype=dtype).contiguous()
+    is_floating = tensor.is_floating_point() and like.is_floating_point()
+    dtype = like.dtype if is_floating else tensor.dtype
+    is_placed = torch.device(device) == tensor.device and dtype == tensor.dtype
+    if is_placed and tensor.is_contiguous() and not copied:
+        return tensor
+    placed = torch.empty(tensor.shape, dtype=dtype, device=device)
+    return placed.copy_(tensor)

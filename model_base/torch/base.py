@@ -24,6 +24,7 @@ from model_base.torch.loading import (
     default_dtype,
     fill,
     find_weights,
+    load_tf_weights,
     open_source,
     pick_dtype,
     state_dict_source,
@@ -37,10 +38,9 @@ _init_weights = True
 UNLIMITED = 2**31 - 1
 """Tokens, of a model whose positions are relative."""
 
-_NO_EFFECT = ("resume_download", "proxies", "mirror", "_from_pipeline", "_from_auto",
-              "_fast_init", "low_cpu_mem_usage")  # fmt: skip
+_NO_EFFECT = ("_from_pipeline", "_from_auto", "_fast_init")
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "trust_remote_code": (False, None), "use_safetensors": (None, True), "token": (None,),
+    "trust_remote_code": (False, None), "use_safetensors": (None, True),
     "attn_implementation": ("sdpa", None), "device_map": ("cpu", None), "subfolder": ("", None),
     "variant": (None,), "quantization_config": (None,),
 }  # fmt: skip
@@ -63,8 +63,9 @@ class PreTrainedModel(EmbeddingsMixin, PruningMixin, SavingMixin, ModuleUtilsMix
     """Base class of all models: configuration, loading, saving, and what all can do.
 
     Class attributes of a subclass: ``config_class``, ``base_model_prefix`` (name of the trunk
-    inside a model with a head), ``main_input_name``, ``supports_gradient_checkpointing``, and
-    three lists of name patterns that loading and saving pass over.
+    inside a model with a head), ``main_input_name``, ``supports_gradient_checkpointing``,
+    ``load_tf_weights`` (copies a TensorFlow 1 checkpoint into an existing model), and three lists
+    of name patterns that loading and saving pass over.
 
     Args:
         config: the configuration; its fields must be supported.
@@ -80,7 +81,7 @@ class PreTrainedModel(EmbeddingsMixin, PruningMixin, SavingMixin, ModuleUtilsMix
     main_input_name: str = "input_ids"
     is_parallelizable: ClassVar[bool] = False
     supports_gradient_checkpointing: ClassVar[bool] = False
-    load_tf_weights: ClassVar[Any] = None
+    load_tf_weights: ClassVar[Any] = staticmethod(load_tf_weights)
     _auto_class: ClassVar[str | None] = None
     _keys_to_ignore_on_load_missing: list[str] | None = None
     _keys_to_ignore_on_load_unexpected: list[str] | None = None
@@ -199,7 +200,8 @@ class PreTrainedModel(EmbeddingsMixin, PruningMixin, SavingMixin, ModuleUtilsMix
         """Load a model: built empty, filled from memory-mapped files, in eval mode.
 
         Weights stay mapped until they are touched, in the dtype asked for; a change of dtype
-        copies. A private mapping: training does not write to the file.
+        copies. A private mapping: training does not write to the file. With
+        ``low_cpu_mem_usage=False`` all are copied, and the files may then be overwritten.
 
         Args:
             pretrained_model_name_or_path: folder, hub id, or path of a weight file; None with
@@ -207,9 +209,12 @@ class PreTrainedModel(EmbeddingsMixin, PruningMixin, SavingMixin, ModuleUtilsMix
             model_args: passed to the class.
             kwargs: ``config``, ``state_dict``, ``cache_dir``, ``from_tf``, ``from_flax``,
                 ``ignore_mismatched_sizes``, ``force_download``, ``output_loading_info``,
-                ``local_files_only``, ``use_auth_token``, ``revision``, ``torch_dtype`` (a dtype,
-                its name, ``"auto"``; None is torch's default; ``dtype`` is the same);
-                ``low_cpu_mem_usage`` and ``_fast_init`` are accepted, both are always so. Others
+                ``local_files_only``, ``use_auth_token`` (a token; True is the stored one),
+                ``revision``, ``mirror`` (address of another hub), ``proxies`` (as requests takes
+                them), ``resume_download`` (continue what a killed process began; the files'
+                hashes are checked), ``torch_dtype`` (a dtype,
+                its name, ``"auto"``; None is torch's default; ``dtype`` is the same),
+                ``low_cpu_mem_usage`` (True); ``_fast_init`` is accepted, it is always so. Others
                 override fields of the config, or go to the class.
 
         Returns:
@@ -230,6 +235,7 @@ class PreTrainedModel(EmbeddingsMixin, PruningMixin, SavingMixin, ModuleUtilsMix
         flags = frozenset(f for f in ("from_tf", "from_flax") if kwargs.pop(f, False))
         ignore_mismatched = kwargs.pop("ignore_mismatched_sizes", False)
         with_info = kwargs.pop("output_loading_info", False)
+        copied = kwargs.pop("low_cpu_mem_usage", None) is False
         torch_dtype = kwargs.pop("torch_dtype", kwargs.pop("dtype", None))
         progress = kwargs.pop("_progress", None)
         device = kwargs.pop("_device", "cpu")
@@ -248,7 +254,7 @@ class PreTrainedModel(EmbeddingsMixin, PruningMixin, SavingMixin, ModuleUtilsMix
             cls._check_arguments(kwargs)
             model = cls._build_empty(config, dtype, model_args, kwargs)
             report = fill(
-                model, source, device=device, ignore_mismatched=ignore_mismatched,
+                model, source, device=device, ignore_mismatched=ignore_mismatched, copied=copied,
                 progress=progress, check=check,
             )  # fmt: skip
         model.tie_weights()

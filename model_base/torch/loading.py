@@ -18,7 +18,7 @@ from model_base.checkpoints.base import Checkpoint, Loaded, TensorInfo
 from model_base.checkpoints.sharding import ShardedCheckpoint
 from model_base.checkpoints.torch_bin import from_numpy, to_numpy
 from model_base.conversion.conventions import torch_names
-from model_base.conversion.rules import Recipes, Rule
+from model_base.conversion.rules import LEGACY, Recipes, Rule
 from model_base.errors import CheckpointMismatch
 from model_base.hub.files import Folder, model_files
 from model_base.loading.match import Match, Wanted, canonical, match
@@ -33,6 +33,8 @@ from model_base.loading.resolve import (
 )
 from model_base.torch.arrays import float_dtype, to_tensor
 
+Groups = list[tuple[tuple[str, ...], tuple[int, ...]]]
+"""Names of each tensor, several if it is tied, and its shape."""
 Progress = Any
 """``(bytes_done, bytes_total) -> None``, called after each tensor."""
 
@@ -124,7 +126,7 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def tensor_groups(model: nn.Module) -> list[tuple[tuple[str, ...], tuple[int, ...]]]:
+def tensor_groups(model: nn.Module) -> Groups:
     """Names of each tensor of the state dict (several if it is tied) and its shape."""
     names: dict[int, list[str]] = {}
     shapes: dict[int, tuple[int, ...]] = {}
@@ -140,19 +142,35 @@ def fill(
     *,
     device: torch.device | str = "cpu",
     ignore_mismatched: bool = False,
+    copied: bool = False,
     progress: Progress = None,
     check: Callable[[LoadReport], None] | None = None,
 ) -> LoadReport:
     """Put a checkpoint's tensors into a model built on the meta device.
 
-    What the checkpoint lacks is initialised as a new model's. Tied tensors stay tied. ``check``
-    sees the report before anything is given memory; what it raises ends the loading.
+    What the checkpoint lacks is initialised as a new model's. Tied tensors stay tied. ``copied``
+    leaves no tensor mapped to a file. ``check`` sees the report before anything is given memory;
+    what it raises ends the loading.
 
     Raises:
         CheckpointMismatch: a stored shape is not the model's (unless ``ignore_mismatched``).
         CheckpointUnreadable: stored data are damaged.
     """
     groups = tensor_groups(model)
+    found = _matched(model, groups, source, ignore_mismatched)
+    if check is not None:
+        check(found.report)
+    slots = {names[0]: names for names, _ in groups}
+    initialise(model, found.empty, slots, device)
+    assign(model, found, slots, source.checkpoint, device, copied, progress)
+    empty = [n for n, t in (*model.named_parameters(), *model.named_buffers()) if t.is_meta]
+    assert not empty, (
+        f"{type(model).__name__} computes in its constructor what it does not store: {empty}"
+    )
+    return found.report
+
+
+def _matched(model: Any, groups: Groups, source: Source, ignore_mismatched: bool = False) -> Match:
     wanted = Wanted(
         type(model).__name__,
         groups,
@@ -161,20 +179,10 @@ def fill(
         model._keys_to_ignore_on_load_unexpected or (),
     )
     shapes = {name: info.shape for name, info in source.checkpoint.infos.items()}
-    found = match(
+    return match(
         wanted, source.recipes, shapes, label=source.label,
         absent=source.absent, ignore_mismatched=ignore_mismatched, reshape=source.is_foreign,
     )  # fmt: skip
-    if check is not None:
-        check(found.report)
-    slots = {names[0]: names for names, _ in groups}
-    initialise(model, found.empty, slots, device)
-    assign(model, found, slots, source.checkpoint, device, progress)
-    empty = [n for n, t in (*model.named_parameters(), *model.named_buffers()) if t.is_meta]
-    assert not empty, (
-        f"{type(model).__name__} computes in its constructor what it does not store: {empty}"
-    )
-    return found.report
 
 
 def assign(
@@ -183,6 +191,7 @@ def assign(
     slots: Mapping[str, Sequence[str]],
     checkpoint: Checkpoint,
     device: torch.device | str,
+    copied: bool,
     progress: Progress,
 ) -> None:
     """Read in the order of the file, so that each shard is opened once."""
@@ -192,7 +201,7 @@ def assign(
     done = 0
     for name, recipe in recipes:
         array = recipe.apply(checkpoint.read)
-        tensor = to_tensor(array, _tensor(model, name), device)
+        tensor = to_tensor(array, _tensor(model, name), device, copied)
         put(model, slots[name], tensor)
         if tensor.device.type != "cpu" or tensor.data_ptr() != from_numpy(array).data_ptr():
             for stored in recipe.sources:  # it was copied: the file's pages need not stay
@@ -251,6 +260,32 @@ def initialise(
             if hasattr(module, "reset_parameters"):
                 module.reset_parameters()
             model._init_weights(module)
+
+
+def load_tf_weights(model: Any, config: Any, tf_checkpoint_path: str | Path) -> Any:
+    """Copy a TensorFlow 1 checkpoint into an existing model; what it lacks stays as it is.
+
+    Args:
+        model: of a class of ours; its dtype and device are kept.
+        config: its configuration, whose ``weight_rules`` say what the stored names mean.
+        tf_checkpoint_path: without ``.index``.
+
+    Returns:
+        The model.
+
+    Raises:
+        CheckpointUnreadable: a file is absent or damaged.
+        CheckpointMismatch: stored shapes are not the model's.
+    """
+    files = resolve_file(Path(f"{tf_checkpoint_path}.index"), Wish(frozenset({"from_tf"})))
+    with open_source(files, (*LEGACY, *config.weight_rules)) as source:
+        found = _matched(model, tensor_groups(model), source)
+        with torch.no_grad():
+            for name, recipe in found.recipes.items():
+                own = _tensor(model, name)
+                own.copy_(to_tensor(recipe.apply(source.checkpoint.read), own, "cpu"))
+    found.report.log(type(model).__name__, source.label)
+    return model
 
 
 def load_sharded_checkpoint(model: nn.Module, folder: str | Path, strict: bool = True) -> Any:

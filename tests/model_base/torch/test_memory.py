@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from model_base import BertConfig, BertModel
+from model_base.checkpoints import FLAX_MSGPACK
 
 MEGABYTE = 2**20
 SLACK = 12 * MEGABYTE
@@ -73,6 +74,24 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
     return folders
 
 
+@pytest.fixture(scope="module")
+def from_flax(large: dict[bool, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model as one msgpack file, its matrices transposed as Flax has them."""
+    folder = tmp_path_factory.mktemp("flax")
+    model = BertModel.from_pretrained(large[True])
+    model.config.save_pretrained(folder)
+    arrays = {}
+    for name, tensor in model.state_dict().items():
+        *path, leaf = name.split(".")
+        if leaf == "weight":
+            leaf = "scale" if path[-1] == "LayerNorm" else "kernel"
+        leaf = "embedding" if path[-1].endswith("_embeddings") else leaf
+        array = tensor.numpy().copy()
+        arrays["/".join([*path, leaf])] = array.T if leaf == "kernel" else array
+    FLAX_MSGPACK.write(folder / "flax_model.msgpack", arrays, {})
+    return folder
+
+
 def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("*-of-*"))
 
@@ -87,6 +106,15 @@ def test_a_load_in_the_file_s_dtype_copies_nothing(
 ) -> None:
     own, _ = measured(run_python, FROM_PRETRAINED, large[safe], "float32")
     assert own < SLACK
+
+
+def test_a_load_that_need_not_be_small_copies_everything(
+    large: dict[bool, Path], run_python: Callable[..., str]
+) -> None:
+    code = FROM_PRETRAINED.replace("dtype)", "dtype, low_cpu_mem_usage=False)")
+    own, everything = measured(run_python, code, large[True], "float32")
+    assert own > size_of(large[True]) - SLACK
+    assert everything < size_of(large[True]) + 16 * MEGABYTE + SLACK
 
 
 @pytest.mark.parametrize("safe", [True, False])
@@ -106,6 +134,17 @@ def test_loading_shards_into_a_model_takes_one_shard(
     own, everything = measured(run_python, INTO_A_MODEL, large[safe], "float32")
     assert own < SLACK
     assert everything < 16 * MEGABYTE + SLACK
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_load_of_a_flax_file_takes_the_model_and_one_tensor(
+    dtype: str, from_flax: Path, large: dict[bool, Path], run_python: Callable[..., str]
+) -> None:
+    code = FROM_PRETRAINED.replace("dtype)", "dtype, from_flax=True)")
+    own, everything = measured(run_python, code, from_flax, dtype)
+    model = size_of(large[True]) // (1 if dtype == "float32" else 2)
+    assert model - SLACK < own < model + SLACK
+    assert everything < model + 16 * MEGABYTE + SLACK
 
 
 def test_the_measure_sees_what_is_allocated(
