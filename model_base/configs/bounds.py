@@ -60,9 +60,7 @@ def _is_number(value: Any) -> bool:
 COUNT = whole(1, MAX_COUNT)
 SIZE = whole(1, MAX_SIZE)
 NATURAL = whole(0, MAX_SIZE)
-FLOAT = Kind(
-    lambda v: type(v) is float and _is_number(v), f"a float, {-MAX_NUMBER:g} to {MAX_NUMBER:g}"
-)
+NUMBER = Kind(_is_number, f"a number, {-MAX_NUMBER:g} to {MAX_NUMBER:g}")
 POSITIVE = Kind(lambda v: _is_number(v) and v > 0, f"a number above 0, at most {MAX_NUMBER:g}")
 NOT_NEGATIVE = Kind(lambda v: _is_number(v) and v >= 0, f"a number, 0 to {MAX_NUMBER:g}")
 SHARE = Kind(lambda v: _is_number(v) and 0 < v <= 1, "a number above 0, at most 1")
@@ -114,7 +112,7 @@ _FIELDS: tuple[tuple[Kind, str], ...] = (
         rope_local_base_freq query_pre_attn_scalar"""),
     (optional(POSITIVE), """
         rope_theta local_rope_theta final_logit_softcapping attn_logit_softcapping"""),
-    (FLOAT, "logit_scale_init_value"),
+    (NUMBER, "logit_scale_init_value"),
     (TOKENS, """
         pad_token_id bos_token_id eos_token_id sep_token_id cls_token_id decoder_start_token_id
         forced_bos_token_id forced_eos_token_id"""),

@@ -15,11 +15,9 @@ from torch import Tensor, nn
 
 from model_base import outputs
 from model_base.torch import layers, layouts
+from model_base.torch.arguments import Flag, Maybe
 from model_base.torch.layouts import Layout
 from model_base.torch.module_utils import MixinBase
-
-Maybe = Tensor | None
-Flag = bool | None
 
 
 class Decoder(MixinBase):

@@ -7,14 +7,12 @@ Source: transformers 4.19.2, ``modeling_t5.py`` and ``modeling_bart.py`` (argume
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from model_base.torch import layers
+from model_base.torch.arguments import Flag, Maybe
 from model_base.torch.layouts import Layout
 from model_base.torch.module_utils import MixinBase
-
-Maybe = Tensor | None
-Flag = bool | None
 
 
 class EncoderDecoder(MixinBase):

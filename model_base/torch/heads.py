@@ -3,8 +3,8 @@
 Mixins of a ``PreTrainedModel``, whose ``base_model`` is the trunk; each subclass owns its modules
 and so the names that its checkpoints know. Arguments that are not explained are the trunk's.
 
-Shape letters: B batch, L length, H hidden, V vocabulary. ``[…]`` stands for the axes of the tokens,
-which are the layout's.
+Shape letters: B batch, L length, H hidden, V vocabulary, N labels. ``[…]`` stands for the axes of
+the tokens, which are the layout's.
 
 Source: transformers 4.19.2; the decoders' heads 4.57.3 (arguments, losses).
 """
@@ -13,14 +13,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from model_base import outputs
 from model_base.torch import layers
+from model_base.torch.arguments import Flag, Maybe
 from model_base.torch.layouts import Layout
 from model_base.torch.module_utils import MixinBase
-
-Maybe = Tensor | None
-Flag = bool | None
 
 
 class Labeller(MixinBase):
@@ -29,7 +28,7 @@ class Labeller(MixinBase):
     config: Any
     base_model: Any
 
-    def head(self, trunk: Any, labels: Maybe) -> outputs.ModelOutput:
+    def head(self, trunk: Any, labels: Maybe, layout: Layout | None) -> outputs.ModelOutput:
         """Loss and logits from the trunk's output; each subclass has its own."""
         raise NotImplementedError
 
@@ -45,32 +44,19 @@ class Labeller(MixinBase):
             output_attentions=output_attentions, output_hidden_states=output_hidden_states,
             return_dict=True, layout=layout,
         )  # fmt: skip
-        return layers.finish(self.head(trunk, labels), self.config, return_dict, trunk)
+        return layers.finish(self.head(trunk, labels, layout), self.config, return_dict, trunk)
 
 
-class FirstTokenLabeller(MixinBase):
-    """An encoder's head ``classifier``: a label for each text, read at its first token."""
+class FirstTokenLabeller(Labeller):
+    """A label for each text, read at its first token by ``classifier``."""
 
-    config: Any
-    base_model: Any
     classifier: nn.Module
 
-    def forward(
-        self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
-        position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
-        labels: Maybe = None, output_attentions: Flag = None, output_hidden_states: Flag = None,
-        return_dict: Flag = None, layout: Layout | None = None,
-    ) -> Any:  # fmt: skip
-        """Logits ``[B, labels]``; labels as ``layers.sequence_loss`` takes them."""
-        trunk = self.base_model(
-            input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds,
-            output_attentions=output_attentions, output_hidden_states=output_hidden_states,
-            return_dict=True, layout=layout,
-        )  # fmt: skip
-        logits = self.classifier(first_of(trunk.last_hidden_state, layout))
-        loss = layers.sequence_loss(logits, labels, self.config)
-        output = outputs.SequenceClassifierOutput(loss, logits)
-        return layers.finish(output, self.config, return_dict, trunk)
+    @override
+    def head(self, trunk: Any, labels: Maybe, layout: Layout | None) -> outputs.ModelOutput:
+        logits_BN = self.classifier(first_of(trunk.last_hidden_state, layout))
+        loss = layers.sequence_loss(logits_BN, labels, self.config)
+        return outputs.SequenceClassifierOutput(loss, logits_BN)
 
 
 class SpanFinder(MixinBase):
@@ -180,12 +166,18 @@ class NextToken(TokenHead):
         return layers.finish(output, self.config, return_dict, trunk)
 
 
-class LastTokenLabeller(MixinBase):
-    """A decoder's head ``score``: a label for each text, read at its last token."""
+class DecoderLabeller(MixinBase):
+    """A decoder's head ``score`` whose forward takes ``labels`` and nothing else of its own."""
 
     config: Any
     base_model: Any
     score: nn.Module
+
+    def head(
+        self, scores: Tensor, labels: Maybe, input_ids: Maybe, layout: Layout | None
+    ) -> outputs.ModelOutput:
+        """Loss and logits from each token's scores ``[…, labels]``; each subclass has its own."""
+        raise NotImplementedError
 
     def forward(
         self, input_ids: Maybe = None, attention_mask: Maybe = None, position_ids: Maybe = None,
@@ -193,40 +185,35 @@ class LastTokenLabeller(MixinBase):
         use_cache: Flag = None, output_attentions: Flag = None, output_hidden_states: Flag = None,
         return_dict: Flag = None, layout: Layout | None = None,
     ) -> Any:  # fmt: skip
-        """Logits ``[B, labels]``; labels as ``layers.sequence_loss`` takes them."""
+        """Logits, and a loss if there are labels; their shapes are the subclass's."""
         trunk = self.base_model(
             input_ids, attention_mask, position_ids, past_key_values, inputs_embeds,
             use_cache, output_attentions, output_hidden_states, return_dict=True, layout=layout,
         )  # fmt: skip
-        logits = last_of(
-            self.score(trunk.last_hidden_state), input_ids, self.config.pad_token_id, layout
-        )
-        loss = layers.sequence_loss(logits, labels, self.config)
-        output = outputs.SequenceClassifierOutputWithPast(loss, logits)
+        output = self.head(self.score(trunk.last_hidden_state), labels, input_ids, layout)
         return layers.finish(output, self.config, return_dict, trunk)
 
 
-class EachTokenLabeller(MixinBase):
-    """A decoder's head ``score``: a label for each token."""
+class LastTokenLabeller(DecoderLabeller):
+    """A label for each text, read at its last token: logits ``[B, labels]``."""
 
-    config: Any
-    base_model: Any
-    score: nn.Module
+    @override
+    def head(
+        self, scores: Tensor, labels: Maybe, input_ids: Maybe, layout: Layout | None
+    ) -> outputs.ModelOutput:
+        logits_BN = last_of(scores, input_ids, self.config.pad_token_id, layout)
+        loss = layers.sequence_loss(logits_BN, labels, self.config)
+        return outputs.SequenceClassifierOutputWithPast(loss, logits_BN)
 
-    def forward(
-        self, input_ids: Maybe = None, attention_mask: Maybe = None, position_ids: Maybe = None,
-        past_key_values: Any = None, inputs_embeds: Maybe = None, labels: Maybe = None,
-        use_cache: Flag = None, output_attentions: Flag = None, output_hidden_states: Flag = None,
-        return_dict: Flag = None, layout: Layout | None = None,
-    ) -> Any:  # fmt: skip
-        """Logits ``[…, labels]``; labels int64 ``[B, L]``, -100 for none."""
-        trunk = self.base_model(
-            input_ids, attention_mask, position_ids, past_key_values, inputs_embeds,
-            use_cache, output_attentions, output_hidden_states, return_dict=True, layout=layout,
-        )  # fmt: skip
-        logits = self.score(trunk.last_hidden_state)
-        output = outputs.TokenClassifierOutput(layers.token_loss(logits, labels), logits)
-        return layers.finish(output, self.config, return_dict, trunk)
+
+class EachTokenLabeller(DecoderLabeller):
+    """A label for each token: logits ``[…, labels]``, labels int64 ``[B, L]``, -100 for none."""
+
+    @override
+    def head(
+        self, scores: Tensor, labels: Maybe, input_ids: Maybe, layout: Layout | None
+    ) -> outputs.ModelOutput:
+        return outputs.TokenClassifierOutput(layers.token_loss(scores, labels), scores)
 
 
 def first_of(hidden: Tensor, layout: Layout | None) -> Tensor:

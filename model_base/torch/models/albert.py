@@ -20,12 +20,10 @@ from typing_extensions import override
 from model_base import outputs
 from model_base.configs.albert import AlbertConfig
 from model_base.torch import attention, heads, layers, layouts, pruning
+from model_base.torch.arguments import Flag, Maybe
 from model_base.torch.attention import Scoring
 from model_base.torch.base import PreTrainedModel
 from model_base.torch.layouts import Layout
-
-Maybe = Tensor | None
-Flag = bool | None
 
 
 class AlbertEmbeddings(nn.Module):
@@ -307,7 +305,7 @@ class AlbertForMaskedLM(heads.Labeller, AlbertTokenPredictor):
         self.post_init()
 
     @override
-    def head(self, trunk: Any, labels: Maybe) -> outputs.ModelOutput:
+    def head(self, trunk: Any, labels: Maybe, layout: Layout | None) -> outputs.ModelOutput:
         scores = self.predictions(trunk.last_hidden_state)
         return outputs.MaskedLMOutput(layers.token_loss(scores, labels), scores)
 
@@ -330,7 +328,7 @@ class AlbertForSequenceClassification(heads.Labeller, AlbertPreTrainedModel):
         self.post_init()
 
     @override
-    def head(self, trunk: Any, labels: Maybe) -> outputs.ModelOutput:
+    def head(self, trunk: Any, labels: Maybe, layout: Layout | None) -> outputs.ModelOutput:
         logits = self.classifier(trunk.pooler_output)
         loss = layers.sequence_loss(logits, labels, self.config)
         return outputs.SequenceClassifierOutput(loss, logits)
@@ -347,7 +345,7 @@ class AlbertForTokenClassification(heads.Labeller, AlbertPreTrainedModel):
         self.post_init()
 
     @override
-    def head(self, trunk: Any, labels: Maybe) -> outputs.ModelOutput:
+    def head(self, trunk: Any, labels: Maybe, layout: Layout | None) -> outputs.ModelOutput:
         logits = self.classifier(trunk.last_hidden_state)
         return outputs.TokenClassifierOutput(layers.token_loss(logits, labels), logits)
 

@@ -21,13 +21,11 @@ from typing_extensions import override
 from model_base import outputs
 from model_base.configs.bart import BartConfig
 from model_base.torch import heads, layers, layouts
+from model_base.torch.arguments import Flag, Maybe
 from model_base.torch.base import PreTrainedModel
 from model_base.torch.encoder_decoder import EncoderDecoder
 from model_base.torch.layouts import Layout, Memory
 from model_base.torch.multi_head import MultiHeadAttention
-
-Maybe = Tensor | None
-Flag = bool | None
 
 
 class BartPositions(nn.Embedding):

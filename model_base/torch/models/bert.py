@@ -19,12 +19,10 @@ from typing_extensions import override
 from model_base import outputs
 from model_base.configs.bert import BertConfig
 from model_base.torch import heads, layers, layouts, post_norm
+from model_base.torch.arguments import Flag, Maybe
 from model_base.torch.base import PreTrainedModel
 from model_base.torch.layouts import Layout
 from model_base.torch.post_norm import PostNormLayer
-
-Maybe = Tensor | None
-Flag = bool | None
 
 
 class BertEmbeddings(nn.Module):
@@ -275,7 +273,7 @@ class BertForNextSentencePrediction(heads.Labeller, BertPreTrainedModel):
         self.post_init()
 
     @override
-    def head(self, trunk: Any, labels: Maybe) -> outputs.ModelOutput:
+    def head(self, trunk: Any, labels: Maybe, layout: Layout | None) -> outputs.ModelOutput:
         logits_B2 = self.cls["seq_relationship"](trunk.pooler_output)
         return outputs.NextSentencePredictorOutput(layers.token_loss(logits_B2, labels), logits_B2)
 
@@ -298,7 +296,7 @@ class BertForSequenceClassification(heads.Labeller, BertPreTrainedModel):
         self.post_init()
 
     @override
-    def head(self, trunk: Any, labels: Maybe) -> outputs.ModelOutput:
+    def head(self, trunk: Any, labels: Maybe, layout: Layout | None) -> outputs.ModelOutput:
         logits = self.classifier(trunk.pooler_output)
         loss = layers.sequence_loss(logits, labels, self.config)
         return outputs.SequenceClassifierOutput(loss, logits)
@@ -315,7 +313,7 @@ class BertForTokenClassification(heads.Labeller, BertPreTrainedModel):
         self.post_init()
 
     @override
-    def head(self, trunk: Any, labels: Maybe) -> outputs.ModelOutput:
+    def head(self, trunk: Any, labels: Maybe, layout: Layout | None) -> outputs.ModelOutput:
         logits = self.classifier(trunk.last_hidden_state)
         return outputs.TokenClassifierOutput(layers.token_loss(logits, labels), logits)
 

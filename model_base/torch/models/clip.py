@@ -19,12 +19,10 @@ from typing_extensions import override
 from model_base import outputs
 from model_base.configs.clip import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
 from model_base.torch import layers, layouts
+from model_base.torch.arguments import Flag, Maybe
 from model_base.torch.base import PreTrainedModel
 from model_base.torch.layouts import Layout
 from model_base.torch.multi_head import PreNormLayer, pre_norm_layers
-
-Maybe = Tensor | None
-Flag = bool | None
 
 
 class CLIPPreTrainedModel(PreTrainedModel):
@@ -335,7 +333,7 @@ class CLIPModel(CLIPPreTrainedModel):
         self.vision_model = CLIPVisionTransformer(vision)
         self.visual_projection = nn.Linear(vision.hidden_size, width, bias=False)
         self.text_projection = nn.Linear(text.hidden_size, width, bias=False)
-        self.logit_scale = nn.Parameter(torch.tensor(config.logit_scale_init_value))
+        self.logit_scale = nn.Parameter(torch.tensor(float(config.logit_scale_init_value)))
         self.post_init()
 
     @property

@@ -21,12 +21,10 @@ from typing_extensions import override
 from model_base import outputs
 from model_base.configs.electra import ElectraConfig
 from model_base.torch import heads, layers, layouts, post_norm
+from model_base.torch.arguments import Flag, Maybe
 from model_base.torch.base import PreTrainedModel
 from model_base.torch.layouts import Layout
 from model_base.torch.post_norm import PostNormLayer
-
-Maybe = Tensor | None
-Flag = bool | None
 
 
 class ElectraEmbeddings(nn.Module):
@@ -224,7 +222,7 @@ class ElectraForMaskedLM(heads.Labeller, ElectraTokenPredictor):
     """The generator: logits ``[…, V]`` of masked tokens, labels int64 ``[B, L]``, -100 for none."""
 
     @override
-    def head(self, trunk: Any, labels: Maybe) -> outputs.ModelOutput:
+    def head(self, trunk: Any, labels: Maybe, layout: Layout | None) -> outputs.ModelOutput:
         scores = self.token_scores(trunk.last_hidden_state)
         return outputs.MaskedLMOutput(layers.token_loss(scores, labels), scores)
 
@@ -288,7 +286,7 @@ class ElectraForTokenClassification(heads.Labeller, ElectraPreTrainedModel):
         self.post_init()
 
     @override
-    def head(self, trunk: Any, labels: Maybe) -> outputs.ModelOutput:
+    def head(self, trunk: Any, labels: Maybe, layout: Layout | None) -> outputs.ModelOutput:
         logits = self.classifier(trunk.last_hidden_state)
         return outputs.TokenClassifierOutput(layers.token_loss(logits, labels), logits)
 

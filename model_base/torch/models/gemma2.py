@@ -18,14 +18,13 @@ from model_base.configs.gemma2 import Gemma2Config
 from model_base.configs.layer_types import window_of
 from model_base.configs.rotary import rope_of
 from model_base.torch import heads, layers, rotary
+from model_base.torch.arguments import Maybe
 from model_base.torch.attention import Scoring
 from model_base.torch.base import PreTrainedModel
 from model_base.torch.decoder import Decoder
 from model_base.torch.grouped_query import GroupedQueryAttention
 from model_base.torch.layouts import Layout
 from model_base.torch.rotary import Angles
-
-Maybe = Tensor | None
 
 
 class Gemma2Layer(nn.Module):

@@ -20,12 +20,10 @@ from typing_extensions import override
 from model_base import outputs
 from model_base.configs.gpt2 import GPT2Config
 from model_base.torch import heads, layers, layouts, pruning
+from model_base.torch.arguments import Flag, Maybe
 from model_base.torch.attention import Scoring
 from model_base.torch.base import PreTrainedModel
 from model_base.torch.layouts import Layout, Memory
-
-Maybe = Tensor | None
-Flag = bool | None
 
 
 class GPT2Attention(nn.Module):

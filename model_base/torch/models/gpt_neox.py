@@ -18,13 +18,11 @@ from model_base import outputs
 from model_base.configs.gpt_neox import GPTNeoXConfig
 from model_base.configs.rotary import rope_of
 from model_base.torch import heads, layers, layouts, rotary
+from model_base.torch.arguments import Flag, Maybe
 from model_base.torch.attention import Scoring
 from model_base.torch.base import PreTrainedModel
 from model_base.torch.layouts import Layout
 from model_base.torch.rotary import Angles
-
-Maybe = Tensor | None
-Flag = bool | None
 
 
 class GPTNeoXAttention(nn.Module):

@@ -21,13 +21,11 @@ from typing_extensions import override
 from model_base import outputs
 from model_base.configs.modernbert import ModernBertConfig
 from model_base.torch import heads, layers, layouts, rotary
+from model_base.torch.arguments import Flag, Maybe
 from model_base.torch.attention import Scoring
 from model_base.torch.base import PreTrainedModel
 from model_base.torch.layouts import Layout
 from model_base.torch.rotary import Angles
-
-Maybe = Tensor | None
-Flag = bool | None
 
 
 class Projection(nn.Linear):

@@ -17,12 +17,10 @@ from typing_extensions import override
 from model_base import outputs
 from model_base.configs.opt import OPTConfig
 from model_base.torch import heads, layers, layouts
+from model_base.torch.arguments import Flag, Maybe
 from model_base.torch.base import PreTrainedModel
 from model_base.torch.layouts import Layout
 from model_base.torch.multi_head import MultiHeadAttention
-
-Maybe = Tensor | None
-Flag = bool | None
 
 
 class OPTPositions(nn.Embedding):

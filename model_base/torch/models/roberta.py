@@ -19,12 +19,10 @@ from typing_extensions import override
 from model_base import outputs
 from model_base.configs.roberta import CamembertConfig, RobertaConfig, XLMRobertaConfig
 from model_base.torch import heads, layers, layouts, post_norm
+from model_base.torch.arguments import Flag, Maybe
 from model_base.torch.base import PreTrainedModel
 from model_base.torch.layouts import Layout
 from model_base.torch.post_norm import PostNormLayer
-
-Maybe = Tensor | None
-Flag = bool | None
 
 
 class RobertaEmbeddings(nn.Module):
@@ -292,7 +290,7 @@ class RobertaForTokenClassification(heads.Labeller, RobertaPreTrainedModel):
         self.post_init()
 
     @override
-    def head(self, trunk: Any, labels: Maybe) -> outputs.ModelOutput:
+    def head(self, trunk: Any, labels: Maybe, layout: Layout | None) -> outputs.ModelOutput:
         logits = self.classifier(trunk.last_hidden_state)
         return outputs.TokenClassifierOutput(layers.token_loss(logits, labels), logits)
 

@@ -20,13 +20,11 @@ from model_base import outputs
 from model_base.configs.siglip import SiglipConfig, SiglipTextConfig, SiglipVisionConfig
 from model_base.errors import UnsupportedConfig
 from model_base.torch import layers, layouts
+from model_base.torch.arguments import Flag, Maybe
 from model_base.torch.attention import Scoring
 from model_base.torch.base import PreTrainedModel
 from model_base.torch.layouts import Layout, PaddedMemory
 from model_base.torch.multi_head import PreNormLayer, mlp, pre_norm_layers
-
-Maybe = Tensor | None
-Flag = bool | None
 
 
 class SiglipPreTrainedModel(PreTrainedModel):

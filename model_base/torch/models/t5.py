@@ -20,13 +20,11 @@ from typing_extensions import override
 from model_base import outputs
 from model_base.configs.t5 import T5Config
 from model_base.torch import layers, layouts
+from model_base.torch.arguments import Flag, Maybe
 from model_base.torch.attention import ScoreBias, Scoring
 from model_base.torch.base import PreTrainedModel
 from model_base.torch.encoder_decoder import EncoderDecoder
 from model_base.torch.layouts import Layout, Memory
-
-Maybe = Tensor | None
-Flag = bool | None
 
 
 def distance_bucket(distance: Tensor, is_decoder: bool, count: int, longest: int) -> Tensor:

@@ -21,12 +21,10 @@ from typing_extensions import override
 from model_base import outputs
 from model_base.configs.vit import ViTConfig
 from model_base.torch import layers, layouts, pruning
+from model_base.torch.arguments import Flag, Maybe
 from model_base.torch.attention import Scoring
 from model_base.torch.base import PreTrainedModel
 from model_base.torch.layouts import Layout
-
-Maybe = Tensor | None
-Flag = bool | None
 
 
 def height_and_width(size: Any) -> tuple[int, int]:

@@ -19,12 +19,10 @@ from typing_extensions import override
 from model_base import outputs
 from model_base.configs.wav2vec2 import Wav2Vec2Config
 from model_base.torch import layers, layouts
+from model_base.torch.arguments import Flag, Maybe
 from model_base.torch.base import PreTrainedModel
 from model_base.torch.layouts import Layout
 from model_base.torch.multi_head import MultiHeadAttention
-
-Maybe = Tensor | None
-Flag = bool | None
 
 
 class ChannelNorm(nn.LayerNorm):

@@ -22,12 +22,10 @@ from typing_extensions import override
 from model_base import outputs
 from model_base.configs.whisper import WhisperConfig
 from model_base.torch import layers, layouts
+from model_base.torch.arguments import Flag, Maybe
 from model_base.torch.base import PreTrainedModel
 from model_base.torch.layouts import Layout, Memory
 from model_base.torch.multi_head import MultiHeadAttention
-
-Maybe = Tensor | None
-Flag = bool | None
 
 
 class SinusoidPositions(nn.Embedding):

@@ -25,6 +25,10 @@ def test_halves_make_a_whole_configuration() -> None:
     assert (config.text_config, config.vision_config, config.projection_dim) == (text, vision, 4)
 
 
+def test_a_scale_that_is_written_as_an_integer_is_a_scale() -> None:
+    assert CLIPModel(SMALL[CLIPConfig](logit_scale_init_value=2)).logit_scale.item() == 2.0
+
+
 def test_a_half_that_is_no_mapping_is_refused() -> None:
     with pytest.raises(ValueError, match="accepted: a mapping of fields"):
         CLIPConfig(text_config=[1])
