@@ -13,8 +13,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from model_base import outputs
-from model_base.torch import layers, layouts
+from model_base import forward, outputs
+from model_base.torch import layouts
 from model_base.torch.arguments import Flag, Maybe
 from model_base.torch.layouts import Layout
 from model_base.torch.module_utils import MixinBase
@@ -67,22 +67,22 @@ class Decoder(MixinBase):
             ValueError: both or neither of ``input_ids`` and ``inputs_embeds``; a ``layout`` with
                 an argument that it replaces.
         """
-        config, tokens = self.config, layers.tokens_of(input_ids, inputs_embeds)
+        config, tokens = self.config, forward.tokens_of(input_ids, inputs_embeds)
         layout = layouts.layout_for(
             self, tokens, layout, attention_mask, position_ids, past_key_values=past_key_values,
-            keep_weights=layers.chosen(output_attentions, config.output_attentions),
-            keep_cache=layers.chosen(use_cache, config.use_cache),
+            keep_weights=forward.chosen(output_attentions, config.output_attentions),
+            keep_cache=forward.chosen(use_cache, config.use_cache),
         )  # fmt: skip
         states = self.states(
             self.embed(input_ids, inputs_embeds),
             layout,
             self.gradient_checkpointing and self.training,
         )
-        keep_states = layers.chosen(output_hidden_states, config.output_hidden_states)
+        keep_states = forward.chosen(output_hidden_states, config.output_hidden_states)
         output = outputs.BaseModelOutputWithPast(
             states[-1],
             layouts.cache_of(layout),
             states if keep_states else None,
             layouts.weights_of(layout),
         )
-        return layers.finish(output, config, return_dict)
+        return forward.finish(output, config, return_dict)

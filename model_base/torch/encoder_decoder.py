@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from model_base.torch import layers
+from model_base import forward
 from model_base.torch.arguments import Flag, Maybe
 from model_base.torch.layouts import Layout
 from model_base.torch.module_utils import MixinBase
@@ -87,7 +87,7 @@ class EncoderDecoder(MixinBase):
                 input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds,
                 head_mask=head_mask, layout=layout, **both,
             )  # fmt: skip
-        encoder_outputs = layers.encoder_output(encoder_outputs)
+        encoder_outputs = forward.encoder_output(encoder_outputs)
         decoded = self.decoder(
             input_ids=decoder_input_ids, attention_mask=decoder_attention_mask,
             encoder_hidden_states=encoder_outputs[0], encoder_attention_mask=attention_mask,
@@ -95,5 +95,5 @@ class EncoderDecoder(MixinBase):
             cross_attn_head_mask=cross_attn_head_mask, past_key_values=past_key_values,
             use_cache=use_cache, layout=decoder_layout, memory_layout=layout, **both,
         )  # fmt: skip
-        output = layers.seq2seq_output(decoded, encoder_outputs)
-        return layers.finish(output, self.config, return_dict)
+        output = forward.seq2seq_output(decoded, encoder_outputs)
+        return forward.finish(output, self.config, return_dict)

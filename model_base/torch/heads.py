@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from model_base import outputs
+from model_base import forward, outputs
 from model_base.torch import layers
 from model_base.torch.arguments import Flag, Maybe
 from model_base.torch.layouts import Layout
@@ -44,7 +44,7 @@ class Labeller(MixinBase):
             output_attentions=output_attentions, output_hidden_states=output_hidden_states,
             return_dict=True, layout=layout,
         )  # fmt: skip
-        return layers.finish(self.head(trunk, labels, layout), self.config, return_dict, trunk)
+        return forward.finish(self.head(trunk, labels, layout), self.config, return_dict, trunk)
 
 
 class FirstTokenLabeller(Labeller):
@@ -81,7 +81,7 @@ class SpanFinder(MixinBase):
         starts, ends = self.qa_outputs(trunk.last_hidden_state).unbind(-1)
         loss = layers.span_loss(starts, ends, start_positions, end_positions)
         output = outputs.QuestionAnsweringModelOutput(loss, starts, ends)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)
 
 
 class Choices(MixinBase):
@@ -118,10 +118,10 @@ class Chooser(Choices):
             output_attentions=output_attentions, output_hidden_states=output_hidden_states,
             return_dict=True,
         )  # fmt: skip
-        choices = layers.tokens_of(input_ids, inputs_embeds).shape[1]
+        choices = forward.tokens_of(input_ids, inputs_embeds).shape[1]
         logits_BC = self.score(trunk).view(-1, choices)
         output = outputs.MultipleChoiceModelOutput(layers.token_loss(logits_BC, labels), logits_BC)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)
 
 
 class TokenHead(MixinBase):
@@ -163,7 +163,7 @@ class NextToken(TokenHead):
         )  # fmt: skip
         scores = self.token_scores(trunk.last_hidden_state)
         output = outputs.CausalLMOutputWithPast(layers.next_token_loss(scores, labels), scores)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)
 
 
 class DecoderLabeller(MixinBase):
@@ -191,7 +191,7 @@ class DecoderLabeller(MixinBase):
             use_cache, output_attentions, output_hidden_states, return_dict=True, layout=layout,
         )  # fmt: skip
         output = self.head(self.score(trunk.last_hidden_state), labels, input_ids, layout)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)
 
 
 class LastTokenLabeller(DecoderLabeller):

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from model_base import forward
 from model_base.torch import layers
 from model_base.torch.attention import Scoring
 from model_base.torch.layouts import Layout, Memory
@@ -33,7 +34,7 @@ class MultiHeadAttention(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.layer = layer
-        self.head_dim = layers.head_size(size, num_heads)
+        self.head_dim = forward.head_size(size, num_heads)
         self.dropout_p = dropout_p
         self.k_proj = nn.Linear(size, size, bias and key_bias)
         self.v_proj, self.q_proj, self.out_proj = (nn.Linear(size, size, bias) for _ in range(3))

@@ -16,6 +16,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from model_base import forward
 from model_base.torch import attention, layers, layouts, pruning
 from model_base.torch.attention import Scoring
 from model_base.torch.layouts import Layout, Memory
@@ -28,7 +29,7 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.layer = layer
         self.num_attention_heads = config.num_attention_heads
-        self.attention_head_size = layers.head_size(config.hidden_size, config.num_attention_heads)
+        self.attention_head_size = forward.head_size(config.hidden_size, config.num_attention_heads)
         size = config.hidden_size
         self.query, self.key, self.value = (nn.Linear(size, size) for _ in range(3))
         self.dropout_p = config.attention_probs_dropout_prob
@@ -160,7 +161,7 @@ def run_encoder(
     Raises:
         ValueError: states of an encoder for a model without cross-attention.
     """
-    layers.check_cross_attention(model.config, encoder_states)
+    forward.check_cross_attention(model.config, encoder_states)
     memory = layouts.memory_for(
         model, encoder_states, encoder_mask, layouts=(layout, None),
         past_key_values=past_key_values, keep_weights=keep_weights, keep_cache=keep_cache,

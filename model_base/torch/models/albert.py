@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from typing_extensions import override
 
-from model_base import outputs
+from model_base import forward, outputs
 from model_base.configs.albert import AlbertConfig
 from model_base.torch import attention, heads, layers, layouts, pruning
 from model_base.torch.arguments import Flag, Maybe
@@ -60,7 +60,7 @@ class AlbertAttention(nn.Module):
         super().__init__()
         size = config.hidden_size
         self.num_attention_heads = config.num_attention_heads
-        self.attention_head_size = layers.head_size(size, config.num_attention_heads)
+        self.attention_head_size = forward.head_size(size, config.num_attention_heads)
         self.query, self.key, self.value, self.dense = (nn.Linear(size, size) for _ in range(4))
         self.LayerNorm = nn.LayerNorm(size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
@@ -217,17 +217,17 @@ class AlbertModel(AlbertPreTrainedModel):
             ValueError: both or neither of ``input_ids`` and ``inputs_embeds``; a ``layout`` with
                 an argument that it replaces.
         """
-        config, tokens = self.config, layers.tokens_of(input_ids, inputs_embeds)
+        config, tokens = self.config, forward.tokens_of(input_ids, inputs_embeds)
         layout = layouts.layout_for(
             self, tokens, layout, attention_mask, position_ids, head_mask,
-            keep_weights=layers.chosen(output_attentions, config.output_attentions),
+            keep_weights=forward.chosen(output_attentions, config.output_attentions),
         )  # fmt: skip
         embedded = self.embeddings(input_ids, token_type_ids, inputs_embeds, layout)
         states = layers.run_layers(
             self._layers(), self.encoder.embedding_hidden_mapping_in(embedded), layout,
             recompute=self.gradient_checkpointing and self.training,
         )  # fmt: skip
-        keep_states = layers.chosen(output_hidden_states, config.output_hidden_states)
+        keep_states = forward.chosen(output_hidden_states, config.output_hidden_states)
         first = layout.first_tokens(states[-1])
         output = outputs.BaseModelOutputWithPooling(
             states[-1],
@@ -235,7 +235,7 @@ class AlbertModel(AlbertPreTrainedModel):
             states if keep_states else None,
             layouts.weights_of(layout),
         )
-        return layers.finish(output, config, return_dict)
+        return forward.finish(output, config, return_dict)
 
 
 def token_head(config: AlbertConfig) -> nn.Module:
@@ -290,9 +290,9 @@ class AlbertForPreTraining(AlbertTokenPredictor):
         scores = self.predictions(trunk.last_hidden_state)
         order_B2 = self.sop_classifier(trunk.pooler_output)
         order_loss = layers.token_loss(order_B2, sentence_order_label)
-        loss = layers.total(layers.token_loss(scores, labels), order_loss)
+        loss = forward.total(layers.token_loss(scores, labels), order_loss)
         output = outputs.AlbertForPreTrainingOutput(loss, scores, order_B2)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)
 
 
 class AlbertForMaskedLM(heads.Labeller, AlbertTokenPredictor):

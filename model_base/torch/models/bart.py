@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from model_base import outputs
+from model_base import forward, outputs
 from model_base.configs.bart import BartConfig
 from model_base.torch import heads, layers, layouts
 from model_base.torch.arguments import Flag, Maybe
@@ -163,9 +163,9 @@ class BartStack(BartPreTrainedModel):
             ValueError: both or neither of ``input_ids`` and ``inputs_embeds``; a ``layout`` with
                 an argument that it replaces.
         """
-        config, tokens = self.config, layers.tokens_of(input_ids, inputs_embeds)
-        keep_weights = layers.chosen(output_attentions, config.output_attentions)
-        keep_cache = config.is_decoder and layers.chosen(use_cache, config.use_cache)
+        config, tokens = self.config, forward.tokens_of(input_ids, inputs_embeds)
+        keep_weights = forward.chosen(output_attentions, config.output_attentions)
+        keep_cache = config.is_decoder and forward.chosen(use_cache, config.use_cache)
         layout = layouts.layout_for(
             self, tokens, layout, attention_mask, None, head_mask, past_key_values,
             keep_weights=keep_weights, keep_cache=keep_cache,
@@ -184,7 +184,7 @@ class BartStack(BartPreTrainedModel):
             recompute=self.gradient_checkpointing and self.training,
             skip_p=self.layerdrop if self.training else 0.0,
         )  # fmt: skip
-        keep_states = layers.chosen(output_hidden_states, config.output_hidden_states)
+        keep_states = forward.chosen(output_hidden_states, config.output_hidden_states)
         output = outputs.BaseModelOutputWithPastAndCrossAttentions(
             states[-1],
             layouts.cache_of(layout, memory),
@@ -192,7 +192,7 @@ class BartStack(BartPreTrainedModel):
             layouts.weights_of(layout),
             layouts.weights_of(memory),
         )
-        return layers.finish(output, config, return_dict)
+        return forward.finish(output, config, return_dict)
 
 
 def stack(config: BartConfig, embed_tokens: nn.Embedding, *, is_decoder: bool) -> BartStack:
@@ -288,7 +288,7 @@ class BartForConditionalGeneration(heads.TokenHead, BartPreTrainedModel):
         )  # fmt: skip
         scores = self.lm_head(trunk.last_hidden_state) + self.final_logits_bias
         output = outputs.Seq2SeqLMOutput(layers.token_loss(scores, labels), scores)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)
 
 
 class BartReader(BartPreTrainedModel):
@@ -342,7 +342,7 @@ class BartForSequenceClassification(BartReader):
         logits = self.classification_head(read)
         loss = layers.sequence_loss(logits, labels, self.config)
         output = outputs.Seq2SeqSequenceClassifierOutput(loss, logits)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)
 
     def _ends(self, hidden_BLH: Tensor, ids_BL: Tensor) -> Tensor:
         """The states at the last end token, ``[B, H]``."""
@@ -383,7 +383,7 @@ class BartForQuestionAnswering(BartReader):
         starts, ends = self.qa_outputs(trunk.last_hidden_state).unbind(-1)
         loss = layers.span_loss(starts, ends, start_positions, end_positions)
         output = outputs.Seq2SeqQuestionAnsweringModelOutput(loss, starts, ends)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)
 
 
 class BartDecoder(nn.Module):
@@ -444,4 +444,4 @@ class BartForCausalLM(heads.TokenHead, BartPreTrainedModel):
         output = outputs.CausalLMOutputWithCrossAttentions(
             layers.token_loss(scores, labels), scores
         )
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from typing_extensions import override
 
-from model_base import outputs
+from model_base import forward, outputs
 from model_base.configs.bert import BertConfig
 from model_base.torch import heads, layers, layouts, post_norm
 from model_base.torch.arguments import Flag, Maybe
@@ -128,10 +128,10 @@ class BertModel(BertPreTrainedModel):
             ValueError: both or neither of ``input_ids`` and ``inputs_embeds``; a ``layout`` with
                 an argument that it replaces.
         """
-        config, tokens = self.config, layers.tokens_of(input_ids, inputs_embeds)
-        keep_weights = layers.chosen(output_attentions, config.output_attentions)
-        keep_states = layers.chosen(output_hidden_states, config.output_hidden_states)
-        keep_cache = config.is_decoder and layers.chosen(use_cache, config.use_cache)
+        config, tokens = self.config, forward.tokens_of(input_ids, inputs_embeds)
+        keep_weights = forward.chosen(output_attentions, config.output_attentions)
+        keep_states = forward.chosen(output_hidden_states, config.output_hidden_states)
+        keep_cache = config.is_decoder and forward.chosen(use_cache, config.use_cache)
         layout = layouts.layout_for(
             self, tokens, layout, attention_mask, position_ids, head_mask, past_key_values,
             keep_weights=keep_weights, keep_cache=keep_cache,
@@ -150,7 +150,7 @@ class BertModel(BertPreTrainedModel):
             attentions=layouts.weights_of(layout),
             cross_attentions=layouts.weights_of(memory),
         )
-        return layers.finish(output, config, return_dict)
+        return forward.finish(output, config, return_dict)
 
 
 def token_head(config: BertConfig) -> nn.Module:
@@ -211,9 +211,9 @@ class BertForPreTraining(BertTokenPredictor):
         scores = self.cls.predictions(trunk.last_hidden_state)
         relation_B2 = self.cls.seq_relationship(trunk.pooler_output)
         relation_loss = layers.token_loss(relation_B2, next_sentence_label)
-        loss = layers.total(layers.token_loss(scores, labels), relation_loss)
+        loss = forward.total(layers.token_loss(scores, labels), relation_loss)
         output = outputs.PreTrainingOutput(loss, scores, relation_B2)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)
 
 
 class BertForMaskedLM(BertTokenPredictor):
@@ -235,7 +235,7 @@ class BertForMaskedLM(BertTokenPredictor):
         )  # fmt: skip
         scores = self.cls.predictions(trunk.last_hidden_state)
         output = outputs.MaskedLMOutput(layers.token_loss(scores, labels), scores)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)
 
 
 class BertLMHeadModel(BertTokenPredictor):
@@ -260,7 +260,7 @@ class BertLMHeadModel(BertTokenPredictor):
         output = outputs.CausalLMOutputWithCrossAttentions(
             layers.next_token_loss(scores, labels), scores
         )
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)
 
 
 class BertForNextSentencePrediction(heads.Labeller, BertPreTrainedModel):

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from model_base import outputs
+from model_base import forward, outputs
 from model_base.configs.clip import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
 from model_base.torch import layers, layouts
 from model_base.torch.arguments import Flag, Maybe
@@ -151,21 +151,21 @@ class CLIPTextTransformer(CLIPTextPreTrainedModel):
         config, given = self.config, layout
         layout = layouts.layout_for(
             self, input_ids, layout, attention_mask, position_ids,
-            keep_weights=layers.chosen(output_attentions, config.output_attentions),
+            keep_weights=forward.chosen(output_attentions, config.output_attentions),
         )  # fmt: skip
         states = layers.run_layers(
             self.encoder.layers, self.embeddings(input_ids, layout), layout,
             recompute=self.gradient_checkpointing and self.training,
         )  # fmt: skip
         hidden = self.final_layer_norm(states[-1])
-        keep_states = layers.chosen(output_hidden_states, config.output_hidden_states)
+        keep_states = forward.chosen(output_hidden_states, config.output_hidden_states)
         output = outputs.BaseModelOutputWithPooling(
             hidden,
             self._ends(hidden, input_ids) if given is None else layout.last_tokens(hidden),
             states if keep_states else None,
             layouts.weights_of(layout),
         )
-        return layers.finish(output, config, return_dict)
+        return forward.finish(output, config, return_dict)
 
     def _ends(self, hidden_BLH: Tensor, ids_BL: Tensor) -> Tensor:
         """The states of the first end token, ``[B, H]``."""
@@ -225,20 +225,20 @@ class CLIPVisionTransformer(CLIPVisionPreTrainedModel):
         config, embedded = self.config, self.pre_layrnorm(self.embeddings(pixel_values))
         layout = layouts.layout_for(
             self, embedded[..., 0], None, None, None,
-            keep_weights=layers.chosen(output_attentions, config.output_attentions),
+            keep_weights=forward.chosen(output_attentions, config.output_attentions),
         )  # fmt: skip
         states = layers.run_layers(
             self.encoder.layers, embedded, layout,
             recompute=self.gradient_checkpointing and self.training,
         )  # fmt: skip
-        keep_states = layers.chosen(output_hidden_states, config.output_hidden_states)
+        keep_states = forward.chosen(output_hidden_states, config.output_hidden_states)
         output = outputs.BaseModelOutputWithPooling(
             states[-1],
             self.post_layernorm(layout.first_tokens(states[-1])),
             states if keep_states else None,
             layouts.weights_of(layout),
         )
-        return layers.finish(output, config, return_dict)
+        return forward.finish(output, config, return_dict)
 
 
 class CLIPTextModel(CLIPTextPreTrainedModel):
@@ -281,7 +281,7 @@ class CLIPTextModelWithProjection(CLIPTextModel):
             return_dict=True, layout=layout,
         )  # fmt: skip
         output = outputs.CLIPTextModelOutput(self.text_projection(trunk.pooler_output))
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)
 
 
 class CLIPVisionModel(CLIPVisionPreTrainedModel):
@@ -320,7 +320,7 @@ class CLIPVisionModelWithProjection(CLIPVisionModel):
         """Features ``[B, D]`` of images."""
         trunk = super().forward(pixel_values, output_attentions, output_hidden_states, True)
         output = outputs.CLIPVisionModelOutput(self.visual_projection(trunk.pooler_output))
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)
 
 
 class CLIPModel(CLIPPreTrainedModel):
@@ -405,7 +405,7 @@ class CLIPModel(CLIPPreTrainedModel):
             contrastive_loss(scores_TI) if return_loss else None,
             scores_TI.t(), scores_TI, text_TD, image_ID, text, image,
         )  # fmt: skip
-        return layers.finish(output, self.config, return_dict)
+        return forward.finish(output, self.config, return_dict)
 
 
 def contrastive_loss(scores_TI: Tensor) -> Tensor:

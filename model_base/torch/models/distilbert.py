@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from model_base import outputs
+from model_base import forward, outputs
 from model_base.configs.distilbert import DistilBertConfig
 from model_base.torch import heads, layers, layouts, pruning
 from model_base.torch.arguments import Flag, Maybe
@@ -61,7 +61,7 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.layer = layer
         self.num_heads = config.n_heads
-        self.head_size = layers.head_size(config.dim, config.n_heads)
+        self.head_size = forward.head_size(config.dim, config.n_heads)
         self.dropout_p = config.attention_dropout
         self.q_lin, self.k_lin, self.v_lin, self.out_lin = (
             nn.Linear(config.dim, config.dim) for _ in range(4)
@@ -188,20 +188,20 @@ class DistilBertModel(DistilBertPreTrainedModel):
             ValueError: both or neither of ``input_ids`` and ``inputs_embeds``; a ``layout`` with
                 an argument that it replaces.
         """
-        config, tokens = self.config, layers.tokens_of(input_ids, inputs_embeds)
+        config, tokens = self.config, forward.tokens_of(input_ids, inputs_embeds)
         layout = layouts.layout_for(
             self, tokens, layout, attention_mask, None, head_mask,
-            keep_weights=layers.chosen(output_attentions, config.output_attentions),
+            keep_weights=forward.chosen(output_attentions, config.output_attentions),
         )  # fmt: skip
         states = layers.run_layers(
             self.transformer.layer, self.embeddings(input_ids, inputs_embeds, layout), layout,
             recompute=self.gradient_checkpointing and self.training,
         )  # fmt: skip
-        keep_states = layers.chosen(output_hidden_states, config.output_hidden_states)
+        keep_states = forward.chosen(output_hidden_states, config.output_hidden_states)
         output = outputs.BaseModelOutput(
             states[-1], states if keep_states else None, layouts.weights_of(layout)
         )
-        return layers.finish(output, config, return_dict)
+        return forward.finish(output, config, return_dict)
 
 
 class DistilBertLabeller(DistilBertPreTrainedModel):
@@ -222,7 +222,7 @@ class DistilBertLabeller(DistilBertPreTrainedModel):
             output_hidden_states, return_dict=True, layout=layout,
         )  # fmt: skip
         output = self.head(trunk.last_hidden_state, labels, layout)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)
 
 
 class DistilBertForMaskedLM(DistilBertLabeller):
@@ -310,7 +310,7 @@ class DistilBertForQuestionAnswering(DistilBertPreTrainedModel):
         starts, ends = self.qa_outputs(trunk.last_hidden_state).unbind(-1)
         loss = layers.span_loss(starts, ends, start_positions, end_positions)
         output = outputs.QuestionAnsweringModelOutput(loss, starts, ends)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)
 
 
 class DistilBertForMultipleChoice(heads.Choices, DistilBertPreTrainedModel):
@@ -338,7 +338,7 @@ class DistilBertForMultipleChoice(heads.Choices, DistilBertPreTrainedModel):
             return_dict=True,
         )  # fmt: skip
         first = heads.first_of(trunk.last_hidden_state, None)
-        choices = layers.tokens_of(input_ids, inputs_embeds).shape[1]
+        choices = forward.tokens_of(input_ids, inputs_embeds).shape[1]
         logits_BC = self.classifier(self.pre_classifier(first).relu()).view(-1, choices)
         output = outputs.MultipleChoiceModelOutput(layers.token_loss(logits_BC, labels), logits_BC)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)

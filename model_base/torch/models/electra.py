@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from model_base import outputs
+from model_base import forward, outputs
 from model_base.configs.electra import ElectraConfig
 from model_base.torch import heads, layers, layouts, post_norm
 from model_base.torch.arguments import Flag, Maybe
@@ -124,10 +124,10 @@ class ElectraModel(ElectraPreTrainedModel):
             ValueError: both or neither of ``input_ids`` and ``inputs_embeds``; a ``layout`` with
                 an argument that it replaces.
         """
-        config, tokens = self.config, layers.tokens_of(input_ids, inputs_embeds)
-        keep_weights = layers.chosen(output_attentions, config.output_attentions)
-        keep_states = layers.chosen(output_hidden_states, config.output_hidden_states)
-        keep_cache = config.is_decoder and layers.chosen(use_cache, config.use_cache)
+        config, tokens = self.config, forward.tokens_of(input_ids, inputs_embeds)
+        keep_weights = forward.chosen(output_attentions, config.output_attentions)
+        keep_states = forward.chosen(output_hidden_states, config.output_hidden_states)
+        keep_cache = config.is_decoder and forward.chosen(use_cache, config.use_cache)
         layout = layouts.layout_for(
             self, tokens, layout, attention_mask, position_ids, head_mask, past_key_values,
             keep_weights=keep_weights, keep_cache=keep_cache,
@@ -146,7 +146,7 @@ class ElectraModel(ElectraPreTrainedModel):
             layouts.weights_of(layout),
             layouts.weights_of(memory),
         )
-        return layers.finish(output, config, return_dict)
+        return forward.finish(output, config, return_dict)
 
 
 class ElectraForPreTraining(ElectraPreTrainedModel):
@@ -180,7 +180,7 @@ class ElectraForPreTraining(ElectraPreTrainedModel):
             weight = None if attention_mask is None else attention_mask == 1
             loss = binary_loss(logits, labels, weight)
         output = outputs.ElectraForPreTrainingOutput(loss, logits)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)
 
 
 def binary_loss(logits: Tensor, labels: Tensor, kept: Maybe) -> Tensor:
@@ -249,7 +249,7 @@ class ElectraForCausalLM(ElectraTokenPredictor):
         output = outputs.CausalLMOutputWithCrossAttentions(
             layers.next_token_loss(scores, labels), scores
         )
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)
 
 
 def dropout_of(config: ElectraConfig) -> float:

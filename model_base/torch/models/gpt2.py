@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from model_base import outputs
+from model_base import forward, outputs
 from model_base.configs.gpt2 import GPT2Config
 from model_base.torch import heads, layers, layouts, pruning
 from model_base.torch.arguments import Flag, Maybe
@@ -39,7 +39,7 @@ class GPT2Attention(nn.Module):
         super().__init__()
         size = config.n_embd
         self.config, self.layer, self.num_heads = config, layer, config.n_head
-        self.head_dim = layers.head_size(size, config.n_head)
+        self.head_dim = forward.head_size(size, config.n_head)
         if is_cross_attention:
             self.c_attn = layers.Conv1D(size, 2 * size)
             self.q_attn = layers.Conv1D(size, size)
@@ -212,12 +212,12 @@ class GPT2Model(GPT2PreTrainedModel):
             ValueError: both or neither of ``input_ids`` and ``inputs_embeds``; a ``layout`` with
                 an argument that it replaces; states of an encoder without cross-attention.
         """
-        config, tokens = self.config, layers.tokens_of(input_ids, inputs_embeds)
-        layers.check_cross_attention(config, encoder_hidden_states)
-        keep_weights = layers.chosen(output_attentions, config.output_attentions)
+        config, tokens = self.config, forward.tokens_of(input_ids, inputs_embeds)
+        forward.check_cross_attention(config, encoder_hidden_states)
+        keep_weights = forward.chosen(output_attentions, config.output_attentions)
         layout = layouts.layout_for(
             self, tokens, layout, attention_mask, position_ids, head_mask, past_key_values,
-            keep_weights=keep_weights, keep_cache=layers.chosen(use_cache, config.use_cache),
+            keep_weights=keep_weights, keep_cache=forward.chosen(use_cache, config.use_cache),
         )  # fmt: skip
         memory = layouts.memory_for(
             self, encoder_hidden_states, encoder_attention_mask, layouts=(layout, None),
@@ -229,7 +229,7 @@ class GPT2Model(GPT2PreTrainedModel):
             recompute=self.gradient_checkpointing and self.training,
         )  # fmt: skip
         states = (*states[:-1], self.ln_f(states[-1]))
-        keep_states = layers.chosen(output_hidden_states, config.output_hidden_states)
+        keep_states = forward.chosen(output_hidden_states, config.output_hidden_states)
         output = outputs.BaseModelOutputWithPastAndCrossAttentions(
             states[-1],
             layouts.cache_of(layout),
@@ -237,7 +237,7 @@ class GPT2Model(GPT2PreTrainedModel):
             layouts.weights_of(layout),
             layouts.weights_of(memory),
         )
-        return layers.finish(output, config, return_dict)
+        return forward.finish(output, config, return_dict)
 
 
 class GPT2LMHeadModel(heads.TokenHead, GPT2PreTrainedModel):
@@ -267,7 +267,7 @@ class GPT2LMHeadModel(heads.TokenHead, GPT2PreTrainedModel):
         output = outputs.CausalLMOutputWithCrossAttentions(
             layers.next_token_loss(scores, labels), scores
         )
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)
 
 
 class GPT2DoubleHeadsModel(heads.Choices, heads.TokenHead, GPT2PreTrainedModel):
@@ -292,7 +292,7 @@ class GPT2DoubleHeadsModel(heads.Choices, heads.TokenHead, GPT2PreTrainedModel):
         Args other than the trunk's: ``mc_token_ids`` int64 ``[B, C]``, which token of each text is
         read (None: the last), ``labels`` int64 ``[B, C, L]``, shifted here, ``mc_labels`` ``[B]``.
         """
-        shape = layers.tokens_of(input_ids, inputs_embeds).shape
+        shape = forward.tokens_of(input_ids, inputs_embeds).shape
         per_token = (attention_mask, token_type_ids, position_ids)
         rows = [None if tensor is None else tensor.flatten(0, 1) for tensor in per_token]
         trunk = self.transformer(
@@ -309,7 +309,7 @@ class GPT2DoubleHeadsModel(heads.Choices, heads.TokenHead, GPT2PreTrainedModel):
             loss = layers.next_token_loss(scores.flatten(0, 1), labels.flatten(0, 1))
         choice_loss = layers.token_loss(choice_BC, mc_labels)
         output = outputs.GPT2DoubleHeadsModelOutput(loss, choice_loss, scores, choice_BC)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)
 
 
 class GPT2ForSequenceClassification(GPT2PreTrainedModel):
@@ -340,7 +340,7 @@ class GPT2ForSequenceClassification(GPT2PreTrainedModel):
         )
         loss = layers.sequence_loss(logits, labels, self.config)
         output = outputs.SequenceClassifierOutputWithPast(loss, logits)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)
 
 
 class GPT2ForTokenClassification(GPT2PreTrainedModel):
@@ -370,4 +370,4 @@ class GPT2ForTokenClassification(GPT2PreTrainedModel):
         )  # fmt: skip
         logits = self.classifier(trunk.last_hidden_state)
         output = outputs.TokenClassifierOutput(layers.token_loss(logits, labels), logits)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from typing_extensions import override
 
-from model_base import outputs
+from model_base import forward, outputs
 from model_base.configs.gpt_neox import GPTNeoXConfig
 from model_base.configs.rotary import rope_of
 from model_base.torch import heads, layers, layouts, rotary
@@ -32,7 +32,7 @@ class GPTNeoXAttention(nn.Module):
         super().__init__()
         size, bias = config.hidden_size, config.attention_bias
         self.layer = layer
-        self.head_dim = layers.head_size(size, config.num_attention_heads)
+        self.head_dim = forward.head_size(size, config.num_attention_heads)
         self.dropout_p = config.attention_dropout
         self.query_key_value = nn.Linear(size, 3 * size, bias)
         self.dense = nn.Linear(size, size, bias)
@@ -141,11 +141,11 @@ class GPTNeoXModel(GPTNeoXPreTrainedModel):
             ValueError: both or neither of ``input_ids`` and ``inputs_embeds``; a ``layout`` with
                 an argument that it replaces.
         """
-        config, tokens = self.config, layers.tokens_of(input_ids, inputs_embeds)
+        config, tokens = self.config, forward.tokens_of(input_ids, inputs_embeds)
         layout = layouts.layout_for(
             self, tokens, layout, attention_mask, position_ids, head_mask, past_key_values,
-            keep_weights=layers.chosen(output_attentions, config.output_attentions),
-            keep_cache=layers.chosen(use_cache, config.use_cache),
+            keep_weights=forward.chosen(output_attentions, config.output_attentions),
+            keep_cache=forward.chosen(use_cache, config.use_cache),
         )  # fmt: skip
         embedded = self.embed_in(input_ids) if inputs_embeds is None else inputs_embeds
         states = layers.run_layers(
@@ -154,14 +154,14 @@ class GPTNeoXModel(GPTNeoXPreTrainedModel):
             recompute=self.gradient_checkpointing and self.training,
         )  # fmt: skip
         states = (*states[:-1], self.final_layer_norm(states[-1]))
-        keep_states = layers.chosen(output_hidden_states, config.output_hidden_states)
+        keep_states = forward.chosen(output_hidden_states, config.output_hidden_states)
         output = outputs.BaseModelOutputWithPast(
             states[-1],
             layouts.cache_of(layout),
             states if keep_states else None,
             layouts.weights_of(layout),
         )
-        return layers.finish(output, config, return_dict)
+        return forward.finish(output, config, return_dict)
 
 
 class GPTNeoXForCausalLM(GPTNeoXPreTrainedModel):
@@ -194,7 +194,7 @@ class GPTNeoXForCausalLM(GPTNeoXPreTrainedModel):
         )  # fmt: skip
         scores = self.embed_out(trunk.last_hidden_state)
         output = outputs.CausalLMOutputWithPast(layers.next_token_loss(scores, labels), scores)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)
 
 
 class GPTNeoXForSequenceClassification(GPTNeoXPreTrainedModel):
@@ -223,4 +223,4 @@ class GPTNeoXForSequenceClassification(GPTNeoXPreTrainedModel):
         )
         loss = layers.sequence_loss(logits, labels, self.config)
         output = outputs.SequenceClassifierOutputWithPast(loss, logits)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)

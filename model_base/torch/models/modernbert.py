@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from typing_extensions import override
 
-from model_base import outputs
+from model_base import forward, outputs
 from model_base.configs.modernbert import ModernBertConfig
 from model_base.torch import heads, layers, layouts, rotary
 from model_base.torch.arguments import Flag, Maybe
@@ -70,7 +70,7 @@ class ModernBertAttention(nn.Module):
         super().__init__()
         size, bias = config.hidden_size, config.attention_bias
         self.layer = layer
-        self.head_dim = layers.head_size(size, config.num_attention_heads)
+        self.head_dim = forward.head_size(size, config.num_attention_heads)
         self.window = config.window(layer)
         self.dropout_p = config.attention_dropout
         self.Wqkv = Projection(size, 3 * size, bias, config.initializer_range)
@@ -186,10 +186,10 @@ class ModernBertModel(ModernBertPreTrainedModel):
             ValueError: both or neither of ``input_ids`` and ``inputs_embeds``; a ``layout`` with
                 an argument that it replaces.
         """
-        config, tokens = self.config, layers.tokens_of(input_ids, inputs_embeds)
+        config, tokens = self.config, forward.tokens_of(input_ids, inputs_embeds)
         layout = layouts.layout_for(
             self, tokens, layout, attention_mask, position_ids,
-            keep_weights=layers.chosen(output_attentions, config.output_attentions),
+            keep_weights=forward.chosen(output_attentions, config.output_attentions),
         )  # fmt: skip
         embedded = self.embeddings(input_ids, inputs_embeds)
         angles = {
@@ -199,13 +199,13 @@ class ModernBertModel(ModernBertPreTrainedModel):
             self.layers, embedded, layout, angles,
             recompute=self.gradient_checkpointing and self.training,
         )  # fmt: skip
-        keep_states = layers.chosen(output_hidden_states, config.output_hidden_states)
+        keep_states = forward.chosen(output_hidden_states, config.output_hidden_states)
         output = outputs.BaseModelOutput(
             self.final_norm(states[-1]),
             states if keep_states else None,
             layouts.weights_of(layout),
         )
-        return layers.finish(output, config, return_dict)
+        return forward.finish(output, config, return_dict)
 
 
 def prediction_head(config: ModernBertConfig) -> nn.Module:
@@ -238,7 +238,7 @@ class ModernBertLabeller(ModernBertPreTrainedModel):
             output_hidden_states, return_dict=True, layout=layout,
         )  # fmt: skip
         output = self.outcome(trunk.last_hidden_state, labels, attention_mask, layout)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)
 
 
 class ModernBertForMaskedLM(ModernBertLabeller):
@@ -343,7 +343,7 @@ class ModernBertForQuestionAnswering(ModernBertClassifier):
         starts, ends = self.scores(trunk.last_hidden_state).unbind(-1)
         loss = layers.span_loss(starts, ends, start_positions, end_positions)
         output = outputs.QuestionAnsweringModelOutput(loss, starts, ends)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)
 
 
 class ModernBertForMultipleChoice(heads.Choices, ModernBertClassifier):
@@ -366,8 +366,8 @@ class ModernBertForMultipleChoice(heads.Choices, ModernBertClassifier):
             ids, mask, positions, embeds, output_attentions, output_hidden_states,
             return_dict=True,
         )  # fmt: skip
-        choices = layers.tokens_of(input_ids, inputs_embeds).shape[1]
+        choices = forward.tokens_of(input_ids, inputs_embeds).shape[1]
         pooled = self.pooled(trunk.last_hidden_state, mask, None)
         logits_BC = self.scores(pooled).view(-1, choices)
         output = outputs.MultipleChoiceModelOutput(layers.token_loss(logits_BC, labels), logits_BC)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from typing_extensions import override
 
-from model_base import outputs
+from model_base import forward, outputs
 from model_base.configs.opt import OPTConfig
 from model_base.torch import heads, layers, layouts
 from model_base.torch.arguments import Flag, Maybe
@@ -158,12 +158,12 @@ class OPTDecoder(OPTPreTrainedModel):
             ValueError: both or neither of ``input_ids`` and ``inputs_embeds``; a ``layout`` with
                 an argument that it replaces.
         """
-        config, tokens = self.config, layers.tokens_of(input_ids, inputs_embeds)
+        config, tokens = self.config, forward.tokens_of(input_ids, inputs_embeds)
         layout = layouts.layout_for(
             self, tokens, layout, attention_mask, None, head_mask, past_key_values,
             count=lambda: positions_of(attention_mask, tokens.shape[1]),
-            keep_weights=layers.chosen(output_attentions, config.output_attentions),
-            keep_cache=layers.chosen(use_cache, config.use_cache),
+            keep_weights=forward.chosen(output_attentions, config.output_attentions),
+            keep_cache=forward.chosen(use_cache, config.use_cache),
         )  # fmt: skip
         states = layers.run_layers(
             self.layers, self._embed(input_ids, inputs_embeds, layout), layout,
@@ -171,14 +171,14 @@ class OPTDecoder(OPTPreTrainedModel):
             skip_p=config.layerdrop if self.training else 0.0,
         )  # fmt: skip
         states = (*states[:-1], self._finish(states[-1]))
-        keep_states = layers.chosen(output_hidden_states, config.output_hidden_states)
+        keep_states = forward.chosen(output_hidden_states, config.output_hidden_states)
         output = outputs.BaseModelOutputWithPast(
             states[-1],
             layouts.cache_of(layout),
             states if keep_states else None,
             layouts.weights_of(layout),
         )
-        return layers.finish(output, config, return_dict)
+        return forward.finish(output, config, return_dict)
 
 
 class OPTModel(OPTPreTrainedModel):
@@ -240,7 +240,7 @@ class OPTForCausalLM(heads.TokenHead, OPTPreTrainedModel):
         )  # fmt: skip
         scores = self.lm_head(trunk.last_hidden_state)
         output = outputs.CausalLMOutputWithPast(layers.next_token_loss(scores, labels), scores)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)
 
 
 class OPTForSequenceClassification(OPTPreTrainedModel):
@@ -269,4 +269,4 @@ class OPTForSequenceClassification(OPTPreTrainedModel):
         )
         loss = layers.sequence_loss(logits, labels, self.config)
         output = outputs.SequenceClassifierOutputWithPast(loss, logits)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)

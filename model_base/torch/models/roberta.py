@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from typing_extensions import override
 
-from model_base import outputs
+from model_base import forward, outputs
 from model_base.configs.roberta import CamembertConfig, RobertaConfig, XLMRobertaConfig
 from model_base.torch import heads, layers, layouts, post_norm
 from model_base.torch.arguments import Flag, Maybe
@@ -149,10 +149,10 @@ class RobertaModel(RobertaPreTrainedModel):
             ValueError: both or neither of ``input_ids`` and ``inputs_embeds``; a ``layout`` with
                 an argument that it replaces.
         """
-        config, tokens = self.config, layers.tokens_of(input_ids, inputs_embeds)
-        keep_weights = layers.chosen(output_attentions, config.output_attentions)
-        keep_states = layers.chosen(output_hidden_states, config.output_hidden_states)
-        keep_cache = config.is_decoder and layers.chosen(use_cache, config.use_cache)
+        config, tokens = self.config, forward.tokens_of(input_ids, inputs_embeds)
+        keep_weights = forward.chosen(output_attentions, config.output_attentions)
+        keep_states = forward.chosen(output_hidden_states, config.output_hidden_states)
+        keep_cache = config.is_decoder and forward.chosen(use_cache, config.use_cache)
         if position_ids is not None:
             position_ids = position_ids - self.embeddings.first_row
         layout = layouts.layout_for(
@@ -174,7 +174,7 @@ class RobertaModel(RobertaPreTrainedModel):
             attentions=layouts.weights_of(layout),
             cross_attentions=layouts.weights_of(memory),
         )
-        return layers.finish(output, config, return_dict)
+        return forward.finish(output, config, return_dict)
 
 
 def token_head(config: RobertaConfig) -> nn.Module:
@@ -228,7 +228,7 @@ class RobertaForMaskedLM(RobertaTokenPredictor):
         )  # fmt: skip
         scores = self.lm_head(trunk.last_hidden_state)
         output = outputs.MaskedLMOutput(layers.token_loss(scores, labels), scores)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)
 
 
 class RobertaForCausalLM(RobertaTokenPredictor):
@@ -253,7 +253,7 @@ class RobertaForCausalLM(RobertaTokenPredictor):
         output = outputs.CausalLMOutputWithCrossAttentions(
             layers.next_token_loss(scores, labels), scores
         )
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)
 
 
 def dropout_of(config: RobertaConfig) -> float:

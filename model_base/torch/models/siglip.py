@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from model_base import outputs
+from model_base import forward, outputs
 from model_base.configs.siglip import SiglipConfig, SiglipTextConfig, SiglipVisionConfig
 from model_base.errors import UnsupportedConfig
 from model_base.torch import layers, layouts
@@ -98,7 +98,7 @@ class SiglipPoolingAttention(nn.Module):
     def __init__(self, config: SiglipVisionConfig) -> None:
         super().__init__()
         size = config.hidden_size
-        self.head_dim = layers.head_size(size, config.num_attention_heads)
+        self.head_dim = forward.head_size(size, config.num_attention_heads)
         self.in_proj_weight = nn.Parameter(torch.empty(3 * size, size))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * size))
         self.out_proj = nn.Linear(size, size)
@@ -177,21 +177,21 @@ class SiglipTextTransformer(SiglipPreTrainedModel):
         config = self.config
         layout = layouts.layout_for(
             self, input_ids, layout, attention_mask, position_ids,
-            keep_weights=layers.chosen(output_attentions, config.output_attentions),
+            keep_weights=forward.chosen(output_attentions, config.output_attentions),
         )  # fmt: skip
         states = layers.run_layers(
             self.encoder.layers, self.embeddings(input_ids, layout), layout,
             recompute=self.gradient_checkpointing and self.training,
         )  # fmt: skip
         hidden = self.final_layer_norm(states[-1])
-        keep_states = layers.chosen(output_hidden_states, config.output_hidden_states)
+        keep_states = forward.chosen(output_hidden_states, config.output_hidden_states)
         output = outputs.BaseModelOutputWithPooling(
             hidden,
             self.head(layout.last_tokens(hidden)),
             states if keep_states else None,
             layouts.weights_of(layout),
         )
-        return layers.finish(output, config, return_dict)
+        return forward.finish(output, config, return_dict)
 
 
 class SiglipVisionTransformer(SiglipPreTrainedModel):
@@ -231,21 +231,21 @@ class SiglipVisionTransformer(SiglipPreTrainedModel):
         config, embedded = self.config, self.embeddings(pixel_values, interpolate_pos_encoding)
         layout = layouts.layout_for(
             self, embedded[..., 0], None, None, None,
-            keep_weights=layers.chosen(output_attentions, config.output_attentions),
+            keep_weights=forward.chosen(output_attentions, config.output_attentions),
         )  # fmt: skip
         states = layers.run_layers(
             self.encoder.layers, embedded, layout,
             recompute=self.gradient_checkpointing and self.training,
         )  # fmt: skip
         hidden_BPH = self.post_layernorm(states[-1])
-        keep_states = layers.chosen(output_hidden_states, config.output_hidden_states)
+        keep_states = forward.chosen(output_hidden_states, config.output_hidden_states)
         output = outputs.BaseModelOutputWithPooling(
             hidden_BPH,
             self.head(hidden_BPH) if self.head is not None else None,
             states if keep_states else None,
             layouts.weights_of(layout),
         )
-        return layers.finish(output, config, return_dict)
+        return forward.finish(output, config, return_dict)
 
 
 class SiglipTextModel(SiglipPreTrainedModel):
@@ -403,7 +403,7 @@ class SiglipModel(SiglipPreTrainedModel):
             sigmoid_loss(scores_TI) if return_loss else None,
             scores_TI.t(), scores_TI, text_TH, image_IH, text, image,
         )  # fmt: skip
-        return layers.finish(output, self.config, return_dict)
+        return forward.finish(output, self.config, return_dict)
 
 
 def sigmoid_loss(scores_TI: Tensor) -> Tensor:
@@ -441,4 +441,4 @@ class SiglipForImageClassification(SiglipPreTrainedModel):
         logits = self.classifier(trunk.last_hidden_state.mean(dim=1))
         loss = layers.sequence_loss(logits, labels, self.config)
         output = outputs.ImageClassifierOutput(loss, logits)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from model_base import outputs
+from model_base import forward, outputs
 from model_base.configs.t5 import T5Config
 from model_base.torch import layers, layouts
 from model_base.torch.arguments import Flag, Maybe
@@ -291,9 +291,9 @@ class T5Stack(T5PreTrainedModel):
             ValueError: both or neither of ``input_ids`` and ``inputs_embeds``; a ``layout`` with
                 an argument that it replaces.
         """
-        config, tokens = self.config, layers.tokens_of(input_ids, inputs_embeds)
-        keep_weights = layers.chosen(output_attentions, config.output_attentions)
-        keep_cache = config.is_decoder and layers.chosen(use_cache, config.use_cache)
+        config, tokens = self.config, forward.tokens_of(input_ids, inputs_embeds)
+        keep_weights = forward.chosen(output_attentions, config.output_attentions)
+        keep_cache = config.is_decoder and forward.chosen(use_cache, config.use_cache)
         layout = layouts.layout_for(
             self, tokens, layout, attention_mask, None, head_mask, past_key_values,
             keep_weights=keep_weights, keep_cache=keep_cache,
@@ -310,7 +310,7 @@ class T5Stack(T5PreTrainedModel):
             recompute=self.gradient_checkpointing and self.training,
         )  # fmt: skip
         states = (*states[:-1], self.dropout(self.final_layer_norm(states[-1])))
-        keep_states = layers.chosen(output_hidden_states, config.output_hidden_states)
+        keep_states = forward.chosen(output_hidden_states, config.output_hidden_states)
         output = outputs.BaseModelOutputWithPastAndCrossAttentions(
             states[-1],
             layouts.cache_of(layout, memory),
@@ -318,7 +318,7 @@ class T5Stack(T5PreTrainedModel):
             layouts.weights_of(layout),
             layouts.weights_of(memory),
         )
-        return layers.finish(output, config, return_dict)
+        return forward.finish(output, config, return_dict)
 
 
 def encoder(config: T5Config, embed_tokens: nn.Embedding) -> T5Stack:
@@ -389,11 +389,11 @@ class T5ForConditionalGeneration(T5Model):
         )  # fmt: skip
         hidden = trunk.last_hidden_state
         config = self.config
-        if layers.chosen(config.scale_decoder_outputs, config.tie_word_embeddings):
+        if forward.chosen(config.scale_decoder_outputs, config.tie_word_embeddings):
             hidden = hidden * config.d_model**-0.5
         scores = self.lm_head(hidden)
         output = outputs.Seq2SeqLMOutput(layers.token_loss(scores, labels), scores)
-        return layers.finish(output, config, return_dict, trunk)
+        return forward.finish(output, config, return_dict, trunk)
 
 
 class T5EncoderModel(T5PreTrainedModel):

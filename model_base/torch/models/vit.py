@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from model_base import outputs
+from model_base import forward, outputs
 from model_base.configs.vit import ViTConfig
 from model_base.torch import layers, layouts, pruning
 from model_base.torch.arguments import Flag, Maybe
@@ -85,7 +85,7 @@ class ViTSelfAttention(nn.Module):
         self.layer = layer
         size = config.hidden_size
         self.num_attention_heads = config.num_attention_heads
-        self.attention_head_size = layers.head_size(size, config.num_attention_heads)
+        self.attention_head_size = forward.head_size(size, config.num_attention_heads)
         self.query, self.key, self.value = (
             nn.Linear(size, size, config.qkv_bias) for _ in range(3)
         )
@@ -244,21 +244,21 @@ class ViTModel(ViTPreTrainedModel):
         embedded = self.embeddings(pixel_values, bool_masked_pos, bool(interpolate_pos_encoding))
         layout = layouts.layout_for(
             self, embedded[..., 0], None, None, None, head_mask,
-            keep_weights=layers.chosen(output_attentions, config.output_attentions),
+            keep_weights=forward.chosen(output_attentions, config.output_attentions),
         )  # fmt: skip
         states = layers.run_layers(
             self.encoder.layer, embedded, layout,
             recompute=self.gradient_checkpointing and self.training,
         )  # fmt: skip
         hidden = self.layernorm(states[-1])
-        keep_states = layers.chosen(output_hidden_states, config.output_hidden_states)
+        keep_states = forward.chosen(output_hidden_states, config.output_hidden_states)
         output = outputs.BaseModelOutputWithPooling(
             hidden,
             self.pooler(layout.first_tokens(hidden)) if self.pooler else None,
             states if keep_states else None,
             layouts.weights_of(layout),
         )
-        return layers.finish(output, config, return_dict)
+        return forward.finish(output, config, return_dict)
 
 
 class ViTForImageClassification(ViTPreTrainedModel):
@@ -286,7 +286,7 @@ class ViTForImageClassification(ViTPreTrainedModel):
         logits = self.classifier(trunk.last_hidden_state[:, 0])
         loss = layers.sequence_loss(logits, labels, self.config)
         output = outputs.ImageClassifierOutput(loss, logits)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)
 
 
 class ViTForMaskedImageModeling(ViTPreTrainedModel):
@@ -324,4 +324,4 @@ class ViTForMaskedImageModeling(ViTPreTrainedModel):
             count = masked_BYX.sum() + 1e-5
             loss = (error * masked_BYX[:, None]).sum() / count / self.config.num_channels
         output = outputs.MaskedLMOutput(loss, pixels_BCYX)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)

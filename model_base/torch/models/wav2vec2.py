@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from model_base import outputs
+from model_base import forward, outputs
 from model_base.configs.wav2vec2 import Wav2Vec2Config
 from model_base.torch import layers, layouts
 from model_base.torch.arguments import Flag, Maybe
@@ -273,14 +273,14 @@ class Wav2Vec2Model(Wav2Vec2PreTrainedModel):
             hidden = hidden * mask_BL[..., None]
         layout = layouts.layout_for(
             self, hidden[..., 0], None, mask_BL, None,
-            keep_weights=layers.chosen(output_attentions, config.output_attentions),
+            keep_weights=forward.chosen(output_attentions, config.output_attentions),
         )  # fmt: skip
         states = self.encoder(hidden, layout)
-        keep_states = layers.chosen(output_hidden_states, config.output_hidden_states)
+        keep_states = forward.chosen(output_hidden_states, config.output_hidden_states)
         output = outputs.Wav2Vec2BaseModelOutput(
             states[-1], normed_BLC, states if keep_states else None, layouts.weights_of(layout)
         )
-        return layers.finish(output, config, return_dict)
+        return forward.finish(output, config, return_dict)
 
 
 class Wav2Vec2ForCTC(Wav2Vec2PreTrainedModel):
@@ -316,7 +316,7 @@ class Wav2Vec2ForCTC(Wav2Vec2PreTrainedModel):
             mask_BS = torch.ones_like(input_values) if attention_mask is None else attention_mask
             loss = self._loss(logits, self.frame_lengths(mask_BS.sum(-1).long()), labels)
         output = outputs.CausalLMOutput(loss, logits)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)
 
     def _loss(self, logits_BLV: Tensor, lengths_B: Tensor, labels: Tensor) -> Tensor:
         is_label = labels >= 0
@@ -366,4 +366,4 @@ class Wav2Vec2ForSequenceClassification(Wav2Vec2PreTrainedModel):
             pooled = (projected * mask_BL1).sum(dim=1) / mask_BL1.sum(dim=1)
         logits = self.classifier(pooled)
         output = outputs.SequenceClassifierOutput(layers.token_loss(logits, labels), logits)
-        return layers.finish(output, self.config, return_dict, trunk)
+        return forward.finish(output, self.config, return_dict, trunk)

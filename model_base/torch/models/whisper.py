@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from model_base import outputs
+from model_base import forward, outputs
 from model_base.configs.whisper import WhisperConfig
 from model_base.torch import layers, layouts
 from model_base.torch.arguments import Flag, Maybe
@@ -163,7 +163,7 @@ class WhisperEncoder(WhisperPreTrainedModel):
         hidden = F.gelu(self.conv2(hidden_BHT)).transpose(1, 2) + self.embed_positions.weight
         layout = layouts.layout_for(
             self, hidden[..., 0], None, None, None, head_mask,
-            keep_weights=layers.chosen(output_attentions, config.output_attentions),
+            keep_weights=forward.chosen(output_attentions, config.output_attentions),
         )  # fmt: skip
         states = layers.run_layers(
             self.layers, self.dropout(hidden), layout, None, None,
@@ -171,11 +171,11 @@ class WhisperEncoder(WhisperPreTrainedModel):
             skip_p=config.encoder_layerdrop if self.training else 0.0,
         )  # fmt: skip
         states = (*states[:-1], self.layer_norm(states[-1]))
-        keep_states = layers.chosen(output_hidden_states, config.output_hidden_states)
+        keep_states = forward.chosen(output_hidden_states, config.output_hidden_states)
         output = outputs.BaseModelOutput(
             states[-1], states if keep_states else None, layouts.weights_of(layout)
         )
-        return layers.finish(output, config, return_dict)
+        return forward.finish(output, config, return_dict)
 
 
 class WhisperDecoder(WhisperPreTrainedModel):
@@ -234,9 +234,9 @@ class WhisperDecoder(WhisperPreTrainedModel):
             ValueError: both or neither of ``input_ids`` and ``inputs_embeds``; a ``layout`` with
                 an argument that it replaces.
         """
-        config, tokens = self.config, layers.tokens_of(input_ids, inputs_embeds)
-        keep_weights = layers.chosen(output_attentions, config.output_attentions)
-        keep_cache = layers.chosen(use_cache, config.use_cache)
+        config, tokens = self.config, forward.tokens_of(input_ids, inputs_embeds)
+        keep_weights = forward.chosen(output_attentions, config.output_attentions)
+        keep_cache = forward.chosen(use_cache, config.use_cache)
         layout = layouts.layout_for(
             self, tokens, layout, attention_mask, position_ids, head_mask, past_key_values,
             keep_weights=keep_weights, keep_cache=keep_cache,
@@ -254,7 +254,7 @@ class WhisperDecoder(WhisperPreTrainedModel):
             skip_p=config.decoder_layerdrop if self.training else 0.0,
         )  # fmt: skip
         states = (*states[:-1], self.layer_norm(states[-1]))
-        keep_states = layers.chosen(output_hidden_states, config.output_hidden_states)
+        keep_states = forward.chosen(output_hidden_states, config.output_hidden_states)
         output = outputs.BaseModelOutputWithPastAndCrossAttentions(
             states[-1],
             layouts.cache_of(layout, memory),
@@ -262,7 +262,7 @@ class WhisperDecoder(WhisperPreTrainedModel):
             layouts.weights_of(layout),
             layouts.weights_of(memory),
         )
-        return layers.finish(output, config, return_dict)
+        return forward.finish(output, config, return_dict)
 
 
 class WhisperModel(WhisperPreTrainedModel):
@@ -351,14 +351,14 @@ class WhisperModel(WhisperPreTrainedModel):
             encoder_outputs = self.encoder(
                 input_features, head_mask=head_mask, return_dict=True, **keep
             )
-        encoder_outputs = layers.encoder_output(encoder_outputs)
+        encoder_outputs = forward.encoder_output(encoder_outputs)
         decoded = self.decoder(
             decoder_input_ids, decoder_attention_mask, encoder_outputs[0], decoder_head_mask,
             cross_attn_head_mask, past_key_values, decoder_inputs_embeds, decoder_position_ids,
             use_cache, return_dict=True, **keep,
         )  # fmt: skip
-        output = layers.seq2seq_output(decoded, encoder_outputs)
-        return layers.finish(output, self.config, return_dict)
+        output = forward.seq2seq_output(decoded, encoder_outputs)
+        return forward.finish(output, self.config, return_dict)
 
 
 class WhisperForConditionalGeneration(WhisperPreTrainedModel):
@@ -405,7 +405,7 @@ class WhisperForConditionalGeneration(WhisperPreTrainedModel):
         )  # fmt: skip
         scores = self.proj_out(trunk.last_hidden_state)
         output = outputs.Seq2SeqLMOutput(layers.token_loss(scores, labels), scores)
-        return layers.finish(output, config, return_dict, trunk)
+        return forward.finish(output, config, return_dict, trunk)
 
 
 class WhisperForAudioClassification(WhisperPreTrainedModel):
@@ -439,11 +439,11 @@ class WhisperForAudioClassification(WhisperPreTrainedModel):
                 input_features, None, head_mask, output_attentions,
                 True if is_weighted else output_hidden_states, return_dict=True,
             )  # fmt: skip
-        encoder_outputs = layers.encoder_output(encoder_outputs)
+        encoder_outputs = forward.encoder_output(encoder_outputs)
         hidden = encoder_outputs[0]
         if is_weighted:
             weights = self.layer_weights.softmax(-1).view(-1, 1, 1, 1)
             hidden = (torch.stack(encoder_outputs.hidden_states) * weights).sum(0)
         logits = self.classifier(self.projector(hidden).mean(dim=1))
         output = outputs.SequenceClassifierOutput(layers.token_loss(logits, labels), logits)
-        return layers.finish(output, self.config, return_dict, encoder_outputs)
+        return forward.finish(output, self.config, return_dict, encoder_outputs)
