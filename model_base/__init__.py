@@ -12,8 +12,8 @@ __version__ = "0.1.0"
 _MODULES: dict[str, tuple[str, ...]] = {
     "model_base.errors": (
         "CheckpointMismatch", "CheckpointNotFound", "CheckpointUnreadable", "ConfigNotFound",
-        "ConfigUnreadable", "CorruptCheckpoint", "HubUnavailable", "ModelBaseError",
-        "UnsafeCheckpoint", "UnsupportedConfig",
+        "ConfigUnreadable", "CorruptCheckpoint", "HubConflict", "HubUnavailable",
+        "ModelBaseError", "UnsafeCheckpoint", "UnsupportedConfig",
     ),
     "model_base.configs.base": ("PretrainedConfig",),
     "model_base.configs.albert": ("AlbertConfig",),
@@ -52,6 +52,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "BatchEncoding", "PreTrainedTokenizer", "PreTrainedTokenizerFast",
     ),
     "model_base.checkpoints.sharding": ("convert_file_size_to_int",),
+    "model_base.hub.push": ("PushToHubMixin",),
     "model_base.outputs": ("ModelOutput",),
     "model_base.torch.base": ("PreTrainedModel", "no_init_weights"),
     "model_base.torch.module_utils": (

@@ -169,7 +169,7 @@ class _AutoModel:
         config = kwargs.pop("config", None)
         name = pretrained_model_name_or_path
         if not isinstance(config, PretrainedConfig):
-            hub = {o: kwargs[o] for o in (*HUB_OPTIONS, "use_auth_token") if o in kwargs}
+            hub = {o: kwargs[o] for o in HUB_OPTIONS if o in kwargs}
             config, kwargs = AutoConfig.from_pretrained(
                 config or name, return_unused_kwargs=True, **kwargs
             )

@@ -10,10 +10,13 @@
   - CheckpointMismatch (RuntimeError) stored shapes are not the model's
   - CorruptCheckpoint (ValueError)    the stored names contradict each other
   - HubUnavailable (OSError)          the hub refused, lacks it, or cannot be reached
+    - HubConflict                     somebody else has committed meanwhile
 
 Each also derives from the type that Transformers 4.19.2 raises in its place, so that callers
 written for that library keep catching it.
 """
+
+import reprlib
 
 
 class ModelBaseError(Exception):
@@ -37,7 +40,7 @@ class UnsupportedConfig(ModelBaseError, ValueError):
     """
 
     def __init__(self, field: str, value: object, accepted: str) -> None:
-        super().__init__(f"config field {field!r} is {value!r}; accepted: {accepted}")
+        super().__init__(f"config field {field!r} is {reprlib.repr(value)}; accepted: {accepted}")
         self.field = field
         self.value = value
 
@@ -64,3 +67,7 @@ class CorruptCheckpoint(ModelBaseError, ValueError):
 
 class HubUnavailable(ModelBaseError, OSError):
     """Raised when a hub repository, revision or file cannot be had."""
+
+
+class HubConflict(HubUnavailable):
+    """Raised when a push is refused because the repository has got another commit meanwhile."""

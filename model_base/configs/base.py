@@ -18,6 +18,7 @@ from model_base.constants import CONFIG_NAME, MAX_JSON_BYTES
 from model_base.conversion.rules import Rule
 from model_base.errors import ConfigNotFound, ConfigUnreadable, UnsupportedConfig
 from model_base.hub.files import ModelFiles, model_files, pop_hub_options
+from model_base.hub.push import PushToHubMixin, pop_push_options
 from model_base.log import get_logger
 
 logger = get_logger("configs")
@@ -49,7 +50,7 @@ _NOT_OURS = ("quantization_config", "compression_config")
 _NOT_STORED = ("transformers_version", "auto_map")
 
 
-class PretrainedConfig:
+class PretrainedConfig(PushToHubMixin):
     """Base of all configurations.
 
     Class attributes of a subclass: ``model_type`` (the key in config.json), ``attribute_map``
@@ -157,8 +158,9 @@ class PretrainedConfig:
 
         Args:
             pretrained_model_name_or_path: folder, hub id or path of a JSON file.
-            kwargs: fields to override; also ``cache_dir``, ``force_download``, ``revision``,
-                ``local_files_only``, ``use_auth_token``, ``return_unused_kwargs``.
+            kwargs: fields to override; also ``return_unused_kwargs``, and of the hub
+                ``cache_dir``, ``force_download``, ``resume_download``, ``proxies``, ``revision``,
+                ``mirror``, ``local_files_only``, ``use_auth_token``, as for a model.
 
         Raises:
             ConfigNotFound: there is no config.json.
@@ -179,7 +181,7 @@ class PretrainedConfig:
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """The fields as stored, and the keyword arguments that were not used to find them."""
         options = pop_hub_options(kwargs)
-        for unused in ("resume_download", "proxies", "mirror", "_from_auto", "_from_pipeline"):
+        for unused in ("_from_auto", "_from_pipeline"):
             kwargs.pop(unused, None)
         path = Path(pretrained_model_name_or_path)
         if path.is_file():
@@ -237,13 +239,27 @@ class PretrainedConfig:
         """Write the configuration to a file."""
         Path(json_file_path).write_text(self.to_json_string(use_diff), encoding="utf-8")
 
-    def save_pretrained(self, save_directory: str | Path) -> None:
+    def save_pretrained(
+        self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any
+    ) -> None:
         """Write config.json into a folder, made if need be.
 
+        Args:
+            save_directory: the folder.
+            push_to_hub: save and push in one commit; the repository, by default named as the
+                folder, is opened before anything is written.
+            kwargs: for a push those of ``push_to_hub``; ``max_shard_size`` has no effect.
+
         Raises:
+            HubUnavailable: the hub refuses the push or cannot be reached.
             NotADirectoryError: the path is a file.
+            TypeError: an unknown keyword argument.
         """
+        options = pop_push_options(kwargs, "max_shard_size")
         folder = Path(save_directory)
+        if push_to_hub:
+            self._save_pushing(folder, self.save_pretrained, options)
+            return
         if folder.is_file():
             raise NotADirectoryError(f"{folder} is a file; a folder is needed to save into")
         folder.mkdir(parents=True, exist_ok=True)

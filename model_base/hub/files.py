@@ -9,6 +9,9 @@ from typing import Any, Protocol
 from typing_extensions import override
 
 from model_base.errors import HubUnavailable
+from model_base.hub.failures import failing_as_ours
+from model_base.hub.resuming import download_resuming
+from model_base.hub.transport import checked_endpoint, transport
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 
@@ -46,12 +49,13 @@ class HubRepository(ModelFiles):
     """A model repository on the hub, cached by huggingface_hub.
 
     Attributes:
-        options: arguments of ``huggingface_hub.hf_hub_download``.
+        options: arguments of ``huggingface_hub.hf_hub_download``; also ``proxies`` and
+            ``resume_download``.
     """
 
     repo_id: str
     revision: str | None = None
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict, repr=False)  # holds the token
 
     @property
     @override
@@ -60,47 +64,55 @@ class HubRepository(ModelFiles):
 
     @override
     def find(self, name: str) -> Path | None:
+        import huggingface_hub
+        from huggingface_hub import constants
         from huggingface_hub import errors as hub
-        from huggingface_hub import hf_hub_download
 
-        try:
-            path = hf_hub_download(self.repo_id, name, revision=self.revision, **self.options)
-        except hub.LocalEntryNotFoundError as error:
-            if self.options.get("local_files_only"):
-                return None
-            raise HubUnavailable(
-                f"cannot reach the hub, and {name} of {self.repo_id!r} is not in the cache"
-            ) from error
-        except hub.EntryNotFoundError:
-            return None
-        except hub.RevisionNotFoundError as error:
-            raise HubUnavailable(
-                f"{self.repo_id!r} has no revision {self.revision!r} on the hub"
-            ) from error
-        except hub.GatedRepoError as error:
-            raise HubUnavailable(
-                f"{self.repo_id!r} is gated: ask for access on the hub, then pass a token"
-            ) from error
-        except hub.RepositoryNotFoundError as error:
-            raise HubUnavailable(
-                f"{self.repo_id!r} is neither a local folder nor a model on the hub; if it is "
-                "private, log in with `hf auth login` or pass use_auth_token"
-            ) from error
-        except Exception as error:  # any transport's own error; all mean the same to the caller
-            raise HubUnavailable(f"cannot get {name} of {self.repo_id!r}: {error}") from error
-        return Path(path)
+        options = {**self.options, "revision": self.revision}
+        proxies, resuming = options.pop("proxies", None), options.pop("resume_download", False)
+        if constants.is_offline_mode():
+            options["local_files_only"] = True
+        download = download_resuming if resuming else huggingface_hub.hf_hub_download
+        doing = f"get {name} of {self.repo_id!r}"
+        with transport(proxies), failing_as_ours(doing, self.repo_id, self.revision):
+            try:
+                return Path(download(self.repo_id, name, **options))
+            except hub.LocalEntryNotFoundError:
+                if not options.get("local_files_only"):
+                    raise
+                if not self._is_cached(options.get("cache_dir")):
+                    raise HubUnavailable(
+                        f"{self.repo_id!r} is not in the cache, and the hub is not asked: "
+                        "local_files_only or offline mode is on"
+                    ) from None
+            except hub.EntryNotFoundError:
+                pass
+        return None
+
+    def _is_cached(self, cache_dir: str | Path | None) -> bool:
+        """Whether anything of the repository is in the cache."""
+        from huggingface_hub import constants
+        from huggingface_hub.file_download import repo_folder_name
+
+        folder = repo_folder_name(repo_id=self.repo_id, repo_type="model")
+        return (Path(cache_dir or constants.HF_HUB_CACHE) / folder / "snapshots").is_dir()
 
 
-HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision")
+_ALIASES = {"use_auth_token": "token", "mirror": "endpoint"}
+HUB_OPTIONS = (
+    "cache_dir", "force_download", "local_files_only", "revision", "resume_download", "proxies",
+    "token", "endpoint", *_ALIASES,
+)  # fmt: skip
 """Arguments of every ``from_pretrained`` that say how the hub is asked."""
 
 
 def pop_hub_options(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Take those arguments, and ``use_auth_token``, out of ``kwargs``, as ``model_files`` wants."""
-    options = {key: kwargs.pop(key) for key in HUB_OPTIONS if key in kwargs}
-    if (token := kwargs.pop("use_auth_token", None)) is not None:
-        options["token"] = token
-    return options
+    """Take those arguments out of ``kwargs``, under the names that ``model_files`` wants."""
+    given = {key: kwargs.pop(key) for key in HUB_OPTIONS if key in kwargs}
+    for old, name in _ALIASES.items():
+        if (value := given.pop(old, None)) is not None:
+            given.setdefault(name, value)
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def model_files(
@@ -111,10 +123,12 @@ def model_files(
     Args:
         name_or_path: a folder, or ``name`` or ``owner/name`` on the hub.
         revision: branch, tag or commit on the hub.
-        options: arguments of ``hf_hub_download``.
+        options: of ``pop_hub_options``: arguments of ``hf_hub_download``, ``proxies`` and
+            ``resume_download``.
 
     Raises:
         HubUnavailable: neither a folder nor a possible name on the hub.
+        ValueError: ``endpoint`` (``mirror``) is not the address of a hub.
     """
     path = Path(name_or_path)
     if str(name_or_path) and path.is_dir():
@@ -123,4 +137,6 @@ def model_files(
         raise HubUnavailable(
             f"{str(name_or_path)!r} is not a folder here, and it cannot be a model on the hub"
         )
+    if (endpoint := checked_endpoint(options.pop("endpoint", None))) is not None:
+        options = {"token": False, **options, "endpoint": endpoint}  # a stored one stays at home
     return HubRepository(str(name_or_path), revision, options)

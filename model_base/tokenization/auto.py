@@ -6,17 +6,18 @@ from typing import Any
 
 from tokenizers import Tokenizer, normalizers, processors
 
-from model_base.hub.files import HUB_OPTIONS, Folder, ModelFiles, model_files
+from model_base.hub.files import HUB_OPTIONS, Folder, ModelFiles, model_files, pop_hub_options
 from model_base.tokenization.base import PreTrainedTokenizer, PreTrainedTokenizerFast
 from model_base.tokenization.ctc import CTC_TOKENS, CTCTokenizer, characters
 from model_base.tokenization.files import TokenizerFiles, read_config, read_tokenizer
-from model_base.tokenization.json_files import read_object
+from model_base.tokenization.sentencepiece_files import BUILD_SETTINGS
 from model_base.tokenization.settings import (
     BERT_SETTINGS,
     NAMES,
     UnsupportedTokenizer,
     check_size,
     content_of,
+    read_settings,
 )
 from model_base.tokenization.tokens import TokenizerSettings
 
@@ -27,14 +28,14 @@ _ATTRIBUTES = (
 )  # fmt: skip
 _AROUND = ("add_bos_token", "add_eos_token")
 _CTC_SETTINGS = ("do_lower_case", "word_delimiter_token")
-_OVERRIDES = (
-    *_TOKENS, *_ATTRIBUTES, *BERT_SETTINGS, *_AROUND, "add_prefix_space", "word_delimiter_token",
-)  # fmt: skip
+_FLAGS = tuple(dict.fromkeys([*BERT_SETTINGS, *_AROUND, *BUILD_SETTINGS]))
+_OVERRIDES = (*_TOKENS, *_ATTRIBUTES, *_FLAGS, "word_delimiter_token")
 """Settings that a caller may give in place of what the files say."""
-_NO_EFFECT = ("use_fast", "trust_remote_code", "subfolder", "resume_download", "proxies", "verbose")
+_NO_EFFECT = ("use_fast", "trust_remote_code", "subfolder", "verbose")
 _FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-    "vocab.txt", "vocab.json", "merges.txt", "chat_template.jinja",
+    "vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model",
+    "tokenizer.model", "chat_template.jinja",
     "chat_template.json", "config.json",
 )  # fmt: skip
 _WITH_TYPES = ("Bert", "Albert", "Electra", "MobileBert", "ConvBert", "LayoutLM", "MPNet",
@@ -58,15 +59,17 @@ class AutoTokenizer:
 
         Args:
             pretrained_model_name_or_path: folder or hub id.
-            kwargs: settings that win over the files': the special tokens, ``padding_side``,
+            kwargs: settings that win over the files', which are not looked at for them then,
+                and may be wrong there: the special tokens, ``padding_side``,
                 ``truncation_side``, ``model_max_length``, ``model_input_names``,
                 ``clean_up_tokenization_spaces``, ``chat_template``, ``do_lower_case``,
                 ``strip_accents``, ``tokenize_chinese_chars``, ``add_prefix_space``,
-                ``add_bos_token``, ``add_eos_token``, ``word_delimiter_token``. Of the hub:
-                ``cache_dir``, ``force_download``, ``local_files_only``, ``revision``, ``token``,
-                ``use_auth_token``. Without effect: ``use_fast`` (there is one kind),
-                ``trust_remote_code=False``, ``subfolder=""``, ``resume_download``,
-                ``proxies=None``, ``verbose``.
+                ``add_bos_token``, ``add_eos_token``, ``word_delimiter_token``; of a SentencePiece
+                model without ``tokenizer.json`` ``legacy``, ``keep_accents``. Of the hub:
+                ``cache_dir``, ``force_download``, ``resume_download``, ``proxies``, ``mirror``,
+                ``local_files_only``, ``revision``, ``use_auth_token`` (``token``), as for a
+                model. Without effect: ``use_fast`` (there is one kind),
+                ``trust_remote_code=False``, ``subfolder=""``, ``verbose``.
 
         Raises:
             TypeError: another argument.
@@ -76,10 +79,7 @@ class AutoTokenizer:
             HubUnavailable: the hub refused or cannot be reached.
         """
         _check_arguments(kwargs)
-        options = {key: kwargs[key] for key in HUB_OPTIONS if key in kwargs}
-        token = kwargs.get("token", kwargs.get("use_auth_token"))
-        if token is not None:
-            options["token"] = token
+        options = pop_hub_options(kwargs)
         overrides = {key: kwargs[key] for key in _OVERRIDES if key in kwargs}
         folder = _folder(model_files(pretrained_model_name_or_path, **options))
         tokenizer = load(folder, overrides)
@@ -88,31 +88,42 @@ class AutoTokenizer:
 
 
 def _check_arguments(kwargs: Mapping[str, Any]) -> None:
-    accepted = (*_OVERRIDES, *HUB_OPTIONS, "token", "use_auth_token", *_NO_EFFECT)
+    accepted = (*_OVERRIDES, *HUB_OPTIONS, *_NO_EFFECT)
     if unknown := sorted(kwargs.keys() - set(accepted)):
         raise TypeError(f"{', '.join(unknown)}: not accepted; accepted: {', '.join(accepted)}")
-    for name in ("trust_remote_code", "subfolder", "proxies"):
+    for name in ("trust_remote_code", "subfolder"):
         if kwargs.get(name):
             raise ValueError(f"{name} is {kwargs[name]!r}; accepted: none")
 
 
 def load(folder: Path, overrides: Mapping[str, Any] | None = None) -> PreTrainedTokenizer:
     """The tokenizer of a folder; ``overrides`` and errors as ``AutoTokenizer.from_pretrained``."""
-    config, changes = read_config(folder), dict(overrides or {})
+    changes = dict(overrides or {})
+    _check_flags(changes)
+    config = read_config(folder, changes)
     tokenizer: PreTrainedTokenizer
     if config.get("tokenizer_class") in _CTC_CLASSES:
         own = {name: changes.pop(name) for name in _CTC_SETTINGS if name in changes}
         config = {**CTC_TOKENS, **config, **own}
         backend = characters(folder, config)
         delimiter = content_of(config.get("word_delimiter_token")) or "|"
-        settings = _settings(folder, config, None)
+        settings = _settings(folder, config, None, changes)
         tokenizer = CTCTokenizer(backend, settings, delimiter, bool(config.get("do_lower_case")))
     else:
-        files = read_tokenizer(folder)
-        settings = _settings(folder, files.config, files)
+        files = read_tokenizer(folder, changes)
+        settings = _settings(folder, files.config, files, changes)
+        for name in files.config.keys() & BUILD_SETTINGS:  # it was built with them
+            changes.pop(name, None)
         tokenizer = PreTrainedTokenizerFast(files.tokenizer, settings)
     _override(tokenizer, changes)
     return tokenizer
+
+
+def _check_flags(changes: Mapping[str, Any]) -> None:
+    for name in _FLAGS:
+        value = changes.get(name, True)
+        if not isinstance(value, bool) and (name, value) != ("strip_accents", None):
+            raise ValueError(f"{name} is {value!r}; accepted: True, False")
 
 
 def _override(tokenizer: PreTrainedTokenizer, changes: Mapping[str, Any]) -> None:
@@ -123,11 +134,10 @@ def _override(tokenizer: PreTrainedTokenizer, changes: Mapping[str, Any]) -> Non
             setattr(tokenizer, name, changes[name])
     around = {name: changes[name] for name in _AROUND if name in changes}
     for name, value in changes.items():
-        if name in (*BERT_SETTINGS, *_AROUND, "add_prefix_space"):
-            if not isinstance(value, bool) and (name, value) != ("strip_accents", None):
-                raise ValueError(f"{name} is {value!r}; accepted: True, False")
-            if name not in _AROUND:
-                _override_pipeline(tokenizer.backend_tokenizer, name, value)
+        if name in (*BERT_SETTINGS, "add_prefix_space"):
+            _override_pipeline(tokenizer.backend_tokenizer, name, value)
+        elif name in BUILD_SETTINGS:
+            raise _not_done(name, value, "is not built from a SentencePiece model that has it")
         elif name == "word_delimiter_token":
             raise _not_done(name, value, "has no word delimiter")
     if around:
@@ -194,7 +204,10 @@ def _folder(files: ModelFiles) -> Path:
 
 
 def _settings(
-    folder: Path, config: Mapping[str, Any], files: TokenizerFiles | None
+    folder: Path,
+    config: Mapping[str, Any],
+    files: TokenizerFiles | None,
+    overrides: Mapping[str, Any],
 ) -> TokenizerSettings:
     name = str(config.get("tokenizer_class") or "PreTrained")
     inputs = config.get("model_input_names") or (
@@ -212,7 +225,7 @@ def _settings(
         padding_side="left" if side == "left" else "right",
         truncation_side=files.truncation_side if files else "right",
         clean_up_spaces=config.get("clean_up_tokenization_spaces") is not False,
-        chat_template=_chat_template(folder, config),
+        chat_template=_chat_template(folder, config, overrides),
     )
 
 
@@ -220,15 +233,17 @@ def _additional(config: Mapping[str, Any]) -> tuple[str, ...]:
     values: list[Any] = list(config.get("additional_special_tokens") or ())
     extra = config.get("extra_special_tokens") or ()
     values += extra.values() if isinstance(extra, Mapping) else extra
-    return tuple(text for value in values if (text := content_of(value)))
+    return tuple(dict.fromkeys(text for value in values if (text := content_of(value))))
 
 
-def _chat_template(folder: Path, config: Mapping[str, Any]) -> str | Mapping[str, str] | None:
+def _chat_template(
+    folder: Path, config: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> str | Mapping[str, str] | None:
     """Jinja source; a file of its own wins over the settings."""
     if (path := folder / "chat_template.jinja").is_file():
         check_size(path)
         return path.read_text(encoding="utf-8")
-    own = read_object(folder / "chat_template.json").get("chat_template")
+    own = read_settings(folder / "chat_template.json", overrides).get("chat_template")
     own = own or config.get("chat_template")
     if isinstance(own, list):
         return {str(entry["name"]): str(entry["template"]) for entry in own}

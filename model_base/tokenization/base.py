@@ -5,12 +5,14 @@ Source: transformers 4.19.2 and 4.57.3, ``tokenization_utils_base.py`` (argument
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import tokenizers
 from tokenizers import decoders, models
 
+from model_base.hub.push import PushToHubMixin, pop_push_options
 from model_base.tokenization import chat
 from model_base.tokenization.encoding import (
     BatchEncoding,
@@ -33,7 +35,7 @@ _SPACED = (
 )  # fmt: skip
 
 
-class PreTrainedTokenizer(TokenTable):
+class PreTrainedTokenizer(PushToHubMixin, TokenTable):
     """Texts to ids and back. ``AutoTokenizer.from_pretrained`` makes one.
 
     Args:
@@ -50,7 +52,8 @@ class PreTrainedTokenizer(TokenTable):
 
     def tokenize(self, text: str) -> list[str]:
         """The tokens of a text, without added ones."""
-        return self.backend_tokenizer.encode(text, add_special_tokens=False).tokens
+        with _encoding():
+            return self.backend_tokenizer.encode(text, add_special_tokens=False).tokens
 
     def encode(self, text: str, text_pair: str | None = None, **options: Any) -> list[int]:
         """The ids of a text; ``options`` as for a call."""
@@ -159,7 +162,7 @@ class PreTrainedTokenizer(TokenTable):
         with self._lock:
             self._set_truncation(truncation, max_length, stride, num_special)
             self._set_padding(padding, max_length, pad_to_multiple_of)
-            with failing_as(lambda why: ValueError(f"the texts cannot be encoded ({why})")):
+            with _encoding():
                 encodings = self.backend_tokenizer.encode_batch(
                     texts if pairs is None else list(zip(texts, pairs, strict=True)),
                     is_pretokenized=is_split_into_words, add_special_tokens=add_special_tokens,
@@ -277,9 +280,10 @@ class PreTrainedTokenizer(TokenTable):
         clean_up_tokenization_spaces: bool | None = None,
     ) -> str:
         """The text of ids (a list, an array or a tensor ``[L]``)."""
-        text = self.backend_tokenizer.decode(
-            [int(i) for i in _flat(token_ids)], skip_special_tokens=skip_special_tokens
-        )
+        with failing_as(lambda why: ValueError(f"the ids cannot be decoded ({why})")):
+            text = self.backend_tokenizer.decode(
+                [int(i) for i in _flat(token_ids)], skip_special_tokens=skip_special_tokens
+            )
         text = self._without_word_ends(text)
         return self._cleaned(text, self._cleans_up or clean_up_tokenization_spaces)
 
@@ -370,8 +374,25 @@ class PreTrainedTokenizer(TokenTable):
             raise chat.ChatTemplateError("the model has no chat template; give chat_template")
         return template
 
-    def save_pretrained(self, save_directory: str | Path) -> None:
-        """Write ``tokenizer.json`` and ``tokenizer_config.json`` into a folder."""
+    def save_pretrained(
+        self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any
+    ) -> None:
+        """Write ``tokenizer.json`` and ``tokenizer_config.json`` into a folder, made if need be.
+
+        Args:
+            save_directory: the folder.
+            push_to_hub: save and push in one commit; the repository, by default named as the
+                folder, is opened before anything is written.
+            kwargs: for a push those of ``push_to_hub``; ``max_shard_size`` has no effect.
+
+        Raises:
+            HubUnavailable: the hub refuses the push or cannot be reached.
+            TypeError: an unknown keyword argument.
+        """
+        options = pop_push_options(kwargs, "max_shard_size")
+        if push_to_hub:
+            self._save_pushing(Path(save_directory), self.save_pretrained, options)
+            return
         folder, settings = Path(save_directory), self.settings
         folder.mkdir(parents=True, exist_ok=True)
         config = {
@@ -395,6 +416,10 @@ class PreTrainedTokenizer(TokenTable):
             self.backend_tokenizer.no_truncation()
             self.backend_tokenizer.save(str(folder / "tokenizer.json"))
         return {"tokenizer_class": "PreTrainedTokenizerFast"}
+
+
+def _encoding() -> AbstractContextManager[None]:
+    return failing_as(lambda why: ValueError(f"the texts cannot be encoded ({why})"))
 
 
 def _stored(template: str | Mapping[str, str] | None) -> Any:

@@ -7,7 +7,7 @@ that would change ids and are not applied are refused by name.
 
 import base64
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import tokenizers
 from tokenizers import AddedToken, normalizers, pre_tokenizers
 
 from model_base.tokenization.json_files import read_object
+from model_base.tokenization.sentencepiece_files import from_sentencepiece
 from model_base.tokenization.settings import (
     BERT_SETTINGS,
     NAMES,
@@ -45,6 +46,8 @@ steps; the map of characters of most SentencePiece models makes 18 of one."""
 
 _PLAIN_CLASSES = frozenset({"PreTrainedTokenizerFast", "TokenizersBackend"})
 """Classes that take ``tokenizer.json`` as it is."""
+_Settings = Mapping[str, Any]
+_Read = tuple[tokenizers.Tokenizer, _Settings]
 _SEQUENCES = ("normalizers", "pretokenizers", "decoders")
 _MAX_ID = 2**31 - 1
 _NO_LIMIT = 10**9  # files without a limit say 1e30
@@ -69,31 +72,35 @@ class TokenizerFiles:
     config: Mapping[str, Any]
 
 
-def read_tokenizer(folder: Path) -> TokenizerFiles:
+def read_tokenizer(folder: Path, overrides: Mapping[str, Any] | None = None) -> TokenizerFiles:
     """Read the tokenizer of a model's folder.
 
+    Args:
+        folder: has one of the files, or groups of files, that a tokenizer is read from.
+        overrides: settings that the caller will put in place of the files', which are not looked
+            at then. Those that decide how a SentencePiece model is built are used here.
+
     Raises:
-        TokenizerNotFound: none of ``FILES`` is there.
+        TokenizerNotFound: there are no such files.
         UnsupportedTokenizer: too large, malformed, or a setting that is not honoured.
         UnreadableFile: a settings file is not JSON.
     """
-    config = read_config(folder)
-    if (folder / "tokenizer.json").is_file():
-        tokenizer = _from_json(folder / "tokenizer.json")
-        _apply_settings(tokenizer, config)
-    elif (folder / "vocab.txt").is_file():
-        config = {**BERT_TOKENS, **config}
-        tokenizer = wordpiece(folder, config)
-    elif (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
-        config = {**byte_level_defaults(folder, config), **config}
-        tokenizer = byte_level(folder, config)
+    given = overrides or {}
+    config = read_config(folder, given)
+    for names, read in _READERS.items():
+        paths = [folder / name for name in names.split(" with ")]
+        if all(path.is_file() for path in paths):
+            tokenizer, config = read(paths[0], config, given)
+            break
     else:
-        raise TokenizerNotFound
+        raise TokenizerNotFound(_READERS)
     tokenizer.no_padding()
     tokenizer.no_truncation()
     _add_tokens(tokenizer, config, read_object(folder / "added_tokens.json"))
     special_ids = _special_ids(tokenizer, config)
-    _check_settings(tokenizer, config, special_ids)
+    with failing_as(lambda why: UnsupportedTokenizer(f"{paths[0].name}: cannot encode ({why})")):
+        ids_of_none = _probe(tokenizer)
+    _check_settings(tokenizer, config, special_ids, ids_of_none)
     return TokenizerFiles(
         tokenizer=tokenizer,
         special_ids=special_ids,
@@ -103,22 +110,55 @@ def read_tokenizer(folder: Path) -> TokenizerFiles:
     )
 
 
-def read_config(folder: Path) -> Mapping[str, Any]:
-    """Settings; the special tokens of the older, separate file win over the same ones here."""
-    config = read_settings(folder / "tokenizer_config.json")
+def read_config(folder: Path, ignored: Collection[str] = ()) -> Mapping[str, Any]:
+    """Settings, less the ``ignored`` ones; tokens of the older, separate file win over the same."""
+    config = read_settings(folder / "tokenizer_config.json", ignored)
     if "added_tokens_decoder" in config:
         return config
-    return {**config, **read_settings(folder / "special_tokens_map.json")}
+    return {**config, **read_settings(folder / "special_tokens_map.json", ignored)}
 
 
-def _from_json(path: Path) -> tokenizers.Tokenizer:
+def _from_words(path: Path, config: _Settings, _: _Settings) -> _Read:
+    config = {**BERT_TOKENS, **config}
+    return wordpiece(path.parent, config), config
+
+
+def _from_merges(path: Path, config: _Settings, _: _Settings) -> _Read:
+    config = {**byte_level_defaults(path.parent, config), **config}
+    return byte_level(path.parent, config), config
+
+
+def _from_pieces(path: Path, config: _Settings, overrides: _Settings) -> _Read:
+    tokenizer, config = from_sentencepiece(path, config, overrides)
+    if tokenizer.normalizer:
+        steps = list(_steps(msgspec.json.decode(tokenizer.normalizer.__getstate__())))
+        with failing_as(lambda why: UnsupportedTokenizer(f"{path.name}: not readable ({why})")):
+            _check_growth(steps)
+    return tokenizer, config
+
+
+def _from_json(path: Path, config: _Settings, _: _Settings) -> _Read:
     check_size(path)
     content = path.read_bytes()
     with failing_as(lambda why: UnsupportedTokenizer(f"{path.name}: not readable ({why})")):
         pipeline = msgspec.json.decode(content, type=_Pipeline)
         for part in (pipeline.normalizer, pipeline.pre_tokenizer, pipeline.decoder):
             _check_growth(list(_steps(part)))
-        return tokenizers.Tokenizer.from_buffer(content)
+        tokenizer = tokenizers.Tokenizer.from_buffer(content)
+    _apply_settings(tokenizer, config)
+    return tokenizer, config
+
+
+_READERS: Mapping[str, Callable[[Path, _Settings, _Settings], _Read]] = {
+    "tokenizer.json": _from_json,
+    "vocab.txt": _from_words,
+    "vocab.json with merges.txt": _from_merges,
+    "spiece.model": _from_pieces,
+    "sentencepiece.bpe.model": _from_pieces,
+    "tokenizer.model": _from_pieces,
+}
+"""What reads each kind of file, the preferred first: the first file, the settings, and those that
+the caller gives; to the tokenizer, and the settings with the defaults of its kind."""
 
 
 class _Pipeline(msgspec.Struct):
@@ -198,16 +238,18 @@ def _apply_settings(tokenizer: tokenizers.Tokenizer, config: Mapping[str, Any]) 
 
 
 def _check_settings(
-    tokenizer: tokenizers.Tokenizer, config: Mapping[str, Any], special_ids: Mapping[str, int]
+    tokenizer: tokenizers.Tokenizer,
+    config: Mapping[str, Any],
+    special_ids: Mapping[str, int],
+    ids: list[int],
 ) -> None:
-    """Refuse by name what would change ids."""
+    """Refuse by name what would change ids; ``ids`` are those of an empty text."""
     if config.get("split_special_tokens"):
         raise UnsupportedTokenizer("tokenizer_config.json: split_special_tokens=true")
     splitter = tokenizer.pre_tokenizer
     prefix = config.get("add_prefix_space")
     if isinstance(splitter, pre_tokenizers.ByteLevel) and prefix is not None:
         _check_equal("add_prefix_space", bool(prefix), bool(splitter.add_prefix_space))
-    ids = _probe(tokenizer)
     for name, index in (("bos", 0), ("eos", -1)):
         wanted, token_id = config.get(f"add_{name}_token"), special_ids.get(f"{name}_token")
         if wanted is not None and token_id is not None:
@@ -216,12 +258,11 @@ def _check_settings(
 
 def _probe(tokenizer: tokenizers.Tokenizer) -> list[int]:
     """Ids of an empty text; also sees that texts and pairs can be encoded, in ids of 32 bits."""
-    with failing_as(lambda why: UnsupportedTokenizer(f"the tokenizer cannot encode ({why})")):
-        tried = tokenizer.encode("\U0010ffff", "a").ids
-        empty = tokenizer.encode("").ids
+    tried = tokenizer.encode("\U0010ffff", "a").ids
+    empty = tokenizer.encode("").ids
     highest = max([*tokenizer.get_vocab().values(), *tried, *empty], default=0)
     if highest > _MAX_ID:
-        raise UnsupportedTokenizer(f"token id {highest} is over {_MAX_ID}")
+        raise ValueError(f"token id {highest} is over {_MAX_ID}")
     return empty
 
 

@@ -10,7 +10,11 @@ MAX_JSON_BYTES = 16 * 2**20
 """A config with 100,000 labels stays below 4 MiB."""
 
 
-class UnreadableFile(ValueError):
+class TokenizerError(ValueError):
+    """Raised when a model's tokenizer cannot be used; base of the others."""
+
+
+class UnreadableFile(TokenizerError):
     """Raised when a file of the model is too large, is not JSON or holds the wrong kind of value.
 
     Attributes:

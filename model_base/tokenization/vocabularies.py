@@ -14,6 +14,7 @@ from model_base.tokenization.json_files import read_object
 from model_base.tokenization.settings import (
     UnsupportedTokenizer,
     check_size,
+    class_name,
     content_of,
     failing_as,
     wrong_type,
@@ -96,14 +97,7 @@ def byte_level(folder: Path, config: Mapping[str, Any]) -> tokenizers.Tokenizer:
 
 
 def _byte_level_class(folder: Path, config: Mapping[str, Any]) -> str:
-    name = config.get("tokenizer_class")
-    model = read_object(folder / "config.json").get("model_type")
-    if name is None and isinstance(model, str):
-        name = _BYTE_LEVEL_MODELS.get(model)
-    if name not in _GPT2_CLASSES | _ROBERTA_CLASSES:
-        seen = f"tokenizer_class {name!r}" if name else f"model_type {model!r}"
-        raise UnsupportedTokenizer(f"{seen} needs a tokenizer.json")
-    return str(name)
+    return class_name(folder, config, _GPT2_CLASSES | _ROBERTA_CLASSES, _BYTE_LEVEL_MODELS)
 
 
 def _id_of(

@@ -10,22 +10,25 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from model_base import constants
 from model_base.checkpoints import SAFETENSORS
 from model_base.checkpoints.sharding import Index, plan_shards, shard_name, write_index
 from model_base.checkpoints.torch_bin import to_numpy
+from model_base.hub.push import PushToHubMixin, pop_push_options
 from model_base.torch.module_utils import ModuleUtilsMixin
 
 _WEIGHT_FILE = re.compile(r"(pytorch_model|model)(-\d+-of-\d+)?\.(bin|safetensors)(\.index\.json)?")
 
 
-class SavingMixin(ModuleUtilsMixin):
+class SavingMixin(PushToHubMixin, ModuleUtilsMixin):
     """How a model is written."""
 
     config: Any
@@ -70,23 +73,30 @@ class SavingMixin(ModuleUtilsMixin):
             is_main_process: False writes no config and removes nothing.
             state_dict: written instead of the model's own.
             save_function: how one ``.bin`` file is written: ``save_function(tensors, path)``.
-            push_to_hub: not supported yet.
+            push_to_hub: save and push in one commit; the repository, by default named as the
+                folder, is opened before anything is written.
             max_shard_size: bytes, or text such as ``"512MiB"``.
-            kwargs: ``safe_serialization`` (True) writes safetensors, False ``.bin``.
+            kwargs: ``safe_serialization`` (True) writes safetensors, False ``.bin``. For a push
+                those of ``push_to_hub``: ``repo_path_or_name``, ``repo_url``, ``organization``,
+                ``private``, ``use_auth_token``, ``commit_message``, ``use_temp_dir``.
 
         Raises:
+            HubUnavailable: the hub refuses the push or cannot be reached.
             NotADirectoryError: the path is a file.
-            NotImplementedError: ``push_to_hub`` is True.
             OSError: the disk is full or cannot be written.
             TypeError: an unknown keyword argument.
         """
         safe = kwargs.pop("safe_serialization", True)
         is_main_process = kwargs.pop("save_config", is_main_process)
-        if kwargs:
-            raise TypeError(f"save_pretrained has no argument {', '.join(kwargs)}")
-        if push_to_hub:
-            raise NotImplementedError("push_to_hub is not supported; upload the saved folder")
+        push_options = pop_push_options(kwargs)
         folder = Path(save_directory)
+        if push_to_hub:
+            save = partial(
+                self.save_pretrained, is_main_process=is_main_process, state_dict=state_dict,
+                save_function=save_function, max_shard_size=max_shard_size, safe_serialization=safe,
+            )  # fmt: skip
+            self._save_pushing(folder, save, push_options)
+            return
         if folder.is_file():
             raise NotADirectoryError(f"{folder} is a file; a folder is needed to save into")
         folder.mkdir(parents=True, exist_ok=True)
@@ -103,6 +113,10 @@ class SavingMixin(ModuleUtilsMixin):
             written = {path.name for path in scratch.iterdir()}
         if is_main_process:
             _remove_stale(folder, written)
+
+    @override
+    def _belongs_to_earlier_save(self, file: str) -> bool:
+        return _WEIGHT_FILE.fullmatch(file) is not None
 
     def _write_config(self, folder: Path, model: Any) -> None:
         model.config.torch_dtype = str(self.dtype).removeprefix("torch.")

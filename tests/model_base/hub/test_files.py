@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import huggingface_hub
 import pytest
+from huggingface_hub import constants
 from huggingface_hub import errors as hub
 
 from model_base.errors import HubUnavailable
@@ -40,7 +41,16 @@ def answer(status: int) -> httpx.Response:
     return httpx.Response(status, request=httpx.Request("GET", "https://hub"))
 
 
+def caused_by(status: int) -> Exception:
+    error = hub.LocalEntryNotFoundError("x")
+    error.__cause__ = hub.HfHubHTTPError(f"{status} oops", response=answer(status))
+    return error
+
+
 CASES = [
+    (caused_by(403), "the hub refused the token"),
+    (caused_by(503), "503 oops"),
+    (hub.OfflineModeIsEnabled("x"), "offline mode is on"),
     (hub.RepositoryNotFoundError("x", response=answer(404)), "neither a local folder nor a model"),
     (hub.GatedRepoError("x", response=answer(403)), "is gated"),
     (hub.RevisionNotFoundError("x", response=answer(404)), "has no revision 'v9'"),
@@ -72,8 +82,11 @@ def test_each_failure_of_the_hub_has_its_own_words(
     ],
 )
 def test_a_file_that_is_not_there_is_none(
-    error: Exception, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    error: Exception, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    (tmp_path / "models--m" / "snapshots").mkdir(parents=True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+
     def fail(*args: Any, **kwargs: Any) -> str:
         raise error
 
@@ -91,6 +104,10 @@ def test_the_file_in_the_cache_is_returned(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     assert HubRepository("m", "v1", {"token": "t"}).find("config.json") == tmp_path / "config.json"
     assert asked == [(("m", "config.json"), {"revision": "v1", "token": "t"})]
+
+
+def test_a_token_is_not_shown() -> None:
+    assert "hf_" not in repr(model_files("owner/model", token="hf_secret"))
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "a\0b", "\ud800", "a/" * 5000])

@@ -202,6 +202,44 @@ def test_an_argument_that_cannot_be_honoured_is_refused_by_name(
         AutoTokenizer.from_pretrained(tiny_bert, **options)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "given"),
+    [
+        ({"do_lower_case": "yes"}, {"do_lower_case": False}),
+        ({"model_max_length": "long"}, {"model_max_length": 4}),
+        ({"padding_side": "top"}, {"padding_side": "left"}),
+        ({"chat_template": 5}, {"chat_template": "x"}),
+        ({"mask_token": 5}, {"mask_token": "[MASK]"}),
+        ({"add_bos_token": True, "bos_token": "cat"}, {"add_bos_token": False}),
+    ],
+)
+@pytest.mark.parametrize("kind", ["vocab.txt", "tokenizer.json"])
+def test_an_argument_repairs_a_file_that_is_refused(
+    tiny_bert: Path, tmp_path: Path, kind: str, wrong: dict[str, Any], given: dict[str, Any]
+) -> None:
+    if kind == "vocab.txt":
+        (tmp_path / kind).write_bytes((tiny_bert / kind).read_bytes())
+    else:
+        backend = AutoTokenizer.from_pretrained(tiny_bert).backend_tokenizer
+        backend.save(str(tmp_path / kind))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(wrong))
+    with pytest.raises(UnsupportedTokenizer):
+        AutoTokenizer.from_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path, **given)
+    for name, value in given.items():
+        assert getattr(tokenizer, name, value) == value
+
+
+def test_a_chat_template_of_a_wrong_type_is_refused_in_its_own_file_too(
+    tiny_bert: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "vocab.txt").write_bytes((tiny_bert / "vocab.txt").read_bytes())
+    (tmp_path / "chat_template.json").write_text('{"chat_template": [5]}')
+    with pytest.raises(UnsupportedTokenizer, match=r"chat_template\.json: chat_template is \[5\]"):
+        AutoTokenizer.from_pretrained(tmp_path)
+    assert AutoTokenizer.from_pretrained(tmp_path, chat_template="x").chat_template == "x"
+
+
 def test_tokens_around_texts_and_the_space_before_them_are_chosen(byte_level: Path) -> None:
     (byte_level / "config.json").write_text('{"model_type": "gpt2"}')
     names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}

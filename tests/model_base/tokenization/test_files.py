@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from model_base import AutoTokenizer
 from model_base.tokenization import files as tokenizer_files
 from model_base.tokenization import settings
 from model_base.tokenization.files import read_tokenizer
-from model_base.tokenization.json_files import UnreadableFile
+from model_base.tokenization.json_files import TokenizerError, UnreadableFile
 from model_base.tokenization.settings import TokenizerNotFound, UnsupportedTokenizer
 
 
@@ -34,7 +35,7 @@ def ids(folder: Path, text: str) -> list[int]:
 
 def test_a_folder_without_files_names_those_looked_for(tmp_path: Path) -> None:
     with pytest.raises(
-        TokenizerNotFound, match=r"tokenizer\.json, vocab\.txt, vocab\.json with"
+        TokenizerNotFound, match=r"vocab\.txt, vocab\.json with merges\.txt, spiece\.model"
     ) as caught:
         read_tokenizer(tmp_path)
     assert str(tmp_path) not in str(caught.value)
@@ -83,8 +84,25 @@ def test_a_file_over_the_cap_is_refused_unread(
 
 def test_a_malformed_config_is_refused_by_name(vocab_folder: Path) -> None:
     (vocab_folder / "tokenizer_config.json").write_text("{")
+    assert issubclass(UnreadableFile, TokenizerError)
     with pytest.raises(UnreadableFile, match=r"tokenizer_config\.json"):
         read_tokenizer(vocab_folder)
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+$", "(a|a)*b"])
+@pytest.mark.parametrize("part", ["normalizer", "pre_tokenizer"])
+def test_a_pattern_that_fails_on_a_text_is_named_as_the_cause(
+    json_folder: Path, part: str, pattern: str
+) -> None:
+    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated",
+             "invert": False}  # fmt: skip
+    step = replace(pattern, "x", "Regex") if part == "normalizer" else split
+    rewrite(json_folder, part, step)
+    tokenizer = AutoTokenizer.from_pretrained(json_folder)
+    assert len(tokenizer("cat").input_ids) >= 3
+    for call in (tokenizer, tokenizer.tokenize):
+        with pytest.raises(ValueError, match="a regular expression of tokenizer.json takes too"):
+            call("a" * 200 + "!b")
 
 
 class TestVocabTxt:
@@ -219,7 +237,7 @@ class TestSettingsOverTokenizerJson:
 
 
 @pytest.mark.parametrize(
-    ("limit", "wanted"), [(512, 512), (1e30, None), (None, None), (0, None), ("x", None)]
+    ("limit", "wanted"), [(512, 512), (1e30, None), (None, None), (0, None), (float("nan"), None)]
 )
 def test_absurd_limits_count_as_none(vocab_folder: Path, limit: object, wanted: int | None) -> None:
     configure(vocab_folder, model_max_length=limit)
@@ -333,6 +351,22 @@ def test_of_a_part_that_is_there_twice_the_one_that_is_used_is_checked(
         ({"additional_special_tokens": 5}, "a list of tokens"),
         ({"additional_special_tokens": [5]}, "a list of tokens"),
         ({"tokenizer_class": ["BertTokenizer"]}, "a name"),
+        ({"chat_template": 5}, "a text, or a list of objects with name and template"),
+        ({"chat_template": [{"name": "default"}]}, "a text, or a list of objects"),
+        ({"model_input_names": "input_ids"}, "a list of names"),
+        ({"model_input_names": [1]}, "a list of names"),
+        ({"extra_special_tokens": "<x>"}, "a list of tokens, or tokens by name"),
+        ({"extra_special_tokens": {"image": 5}}, "a list of tokens, or tokens by name"),
+        ({"padding_side": "top"}, "'left', 'right'"),
+        ({"truncation_side": ["left"]}, "'left', 'right'"),
+        ({"model_max_length": "512"}, "a number"),
+        ({"model_max_length": True}, "a number"),
+        ({"clean_up_tokenization_spaces": "no"}, "true or false"),
+        ({"legacy": "no"}, "true or false"),
+        ({"keep_accents": 1}, "true or false"),
+        ({"extra_ids": 10**9}, "0 to 10000"),
+        ({"extra_ids": "100"}, "0 to 10000"),
+        ({"extra_ids": 2.0}, "0 to 10000"),
     ],
 )
 @pytest.mark.parametrize("folder", ["vocab_folder", "json_folder"])

@@ -174,8 +174,6 @@ def test_a_path_that_is_a_file_and_unknown_arguments_are_refused(
         BertModel(small()).save_pretrained(tmp_path / "file")
     with pytest.raises(TypeError, match="has no argument martian"):
         BertModel(small()).save_pretrained(tmp_path, martian=1)
-    with pytest.raises(NotImplementedError, match="push_to_hub"):
-        BertModel(small()).save_pretrained(tmp_path, push_to_hub=True)
 
 
 @pytest.mark.parametrize("safe", [True, False])

@@ -1,0 +1,140 @@
+"""How the hub is reached: at which address, through which proxies, by which protocol.
+
+huggingface_hub keeps one HTTP client and one switch for its Xet protocol for the whole process.
+Who needs them otherwise sets them for the length of a call; calls that need the same run side by
+side, others wait.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+_GONE = ("tuna", "bfsu")
+_PUBLIC = "https://huggingface.co"
+
+
+def checked_endpoint(endpoint: str | None) -> str | None:
+    """The address of a hub without a slash at its end; None stays None, the default hub.
+
+    Raises:
+        ValueError: the name of a mirror that is gone, or not an HTTP address.
+    """
+    if endpoint is None:
+        return None
+    if endpoint in _GONE:
+        raise ValueError(f"the mirror {endpoint!r} is gone; accepted: the URL of a hub, or None")
+    if not endpoint.startswith(("http://", "https://")):
+        raise ValueError(f"mirror is {endpoint!r}; accepted: the URL of a hub, or None")
+    return endpoint.rstrip("/")
+
+
+def speaks_xet(endpoint: str | None) -> bool:
+    """Whether a hub has the Xet protocol, without which uploads by it fail: the public hub does."""
+    from huggingface_hub import constants
+
+    return (endpoint or constants.ENDPOINT) == _PUBLIC
+
+
+@contextlib.contextmanager
+def transport(proxies: Mapping[str, str | None] | None = None, xet: bool = True) -> Iterator[None]:
+    """Inside the block huggingface_hub's calls go through ``proxies``.
+
+    A block inside must want the same: it waits for ever otherwise.
+
+    Args:
+        proxies: as the library requests takes them, ``{"https": "host:port"}``; keys are a
+            scheme, ``all``, or one of these with a host (``"http://host"``); None is no proxy.
+        xet: whether the Xet protocol may be used. It knows no proxies, so never with them.
+
+    Raises:
+        ValueError: a key or an address in ``proxies`` is not one.
+    """
+    wanted = frozenset((proxies or {}).items()), xet and not proxies
+    with _shared.used_as(wanted):
+        yield
+
+
+_Settings = tuple[frozenset[tuple[str, str | None]], bool]
+_USUAL: _Settings = (frozenset(), True)
+
+
+class _Shared:
+    """The process's settings, which users of the same share."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._users = 0
+        self._now = _USUAL
+        self._restore: Callable[[], None] = lambda: None
+
+    @contextlib.contextmanager
+    def used_as(self, wanted: _Settings) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._users == 0 or self._now == wanted)
+            if self._users == 0:
+                self._restore = _install(*wanted)
+                self._now = wanted
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._users -= 1
+                if self._users == 0:
+                    self._restore()
+                    self._changed.notify_all()
+
+
+_shared = _Shared()
+
+
+def _install(proxies: frozenset[tuple[str, str | None]], xet: bool) -> Callable[[], None]:
+    """Change huggingface_hub's settings; returns what changes them back."""
+    from huggingface_hub import constants, set_client_factory
+    from huggingface_hub.utils import _http
+
+    mounts = _mounts(dict(proxies))
+    undo = contextlib.ExitStack()
+    if not xet:
+        undo.callback(setattr, constants, "HF_HUB_DISABLE_XET", constants.HF_HUB_DISABLE_XET)
+        constants.HF_HUB_DISABLE_XET = True
+    if proxies:
+        undo.callback(set_client_factory, _http._GLOBAL_CLIENT_FACTORY)
+        set_client_factory(lambda: _client(mounts()))
+    return undo.close
+
+
+def _client(mounts: Mapping[str, Any]) -> Any:
+    import httpx2
+    from huggingface_hub.utils._http import hf_request_event_hook
+
+    return httpx2.Client(
+        mounts=mounts,
+        event_hooks={"request": [hf_request_event_hook]},
+        follow_redirects=True,
+        timeout=None,
+    )
+
+
+def _mounts(proxies: Mapping[str, str | None]) -> Callable[[], Mapping[str, Any]]:
+    """Makes a transport for every pattern of addresses; checked at once, made when needed."""
+    import httpx2
+
+    checked = {}
+    for key, address in proxies.items():
+        scheme, _, host = key.partition("://")
+        if scheme not in ("http", "https", "all"):
+            raise ValueError(f"proxies has {key!r}; accepted: http, https, all, or one://host")
+        if address and "://" not in address:
+            address = f"http://{address}"
+        try:
+            checked[f"{scheme}://{host}"] = httpx2.Proxy(address) if address else None
+        except (ValueError, TypeError, httpx2.InvalidURL) as error:
+            raise ValueError(
+                f"proxies[{key!r}] is no proxy's address; accepted: http://host:port"
+            ) from error
+    return lambda: {
+        pattern: httpx2.HTTPTransport(proxy=proxy) if proxy else None
+        for pattern, proxy in checked.items()
+    }
