@@ -19,6 +19,7 @@ from service.engine.template_process import TemplateProcess
 from service.middleware.auth import Auth
 from service.middleware.limits import Limits
 from service.middleware.request_id import RequestId
+from service.middleware.turns import Turns
 from service.protocols import install, is_inference, refuser
 from service.repository.events import Events
 from service.repository.repository import Repository
@@ -92,6 +93,7 @@ def create_service(
         lifespan=lifespan,
         middleware=[
             Middleware(RequestId),
+            Middleware(Turns),
             Middleware(Auth, settings=settings.auth, refuse=refuse, is_inference=is_inference),
             Middleware(Limits, settings=settings.limits, refuse=refuse),
         ],

@@ -8,7 +8,14 @@ from typing import Protocol
 
 from typing_extensions import override
 
-from service.core.errors import BadRequest, DeadlineExceeded, ModelNotFound, ModelNotReady, TooLarge
+from service.core.errors import (
+    BadRequest,
+    DeadlineExceeded,
+    ModelNotFound,
+    ModelNotReady,
+    TooLarge,
+    UnsupportedInput,
+)
 from service.core.messages import (
     InferRequest,
     InferResponse,
@@ -28,6 +35,7 @@ from service.core.settings import BatchingSettings, LimitSettings
 from service.core.work import TensorWork, WorkItem, join_parts
 from service.repository.repository import Repository
 from service.repository.version import ModelVersion
+from service.tasks import UnknownTask
 
 _CHARS_PER_TOKEN = 3
 _MAX_WHOLE_TOKENS = 65_536
@@ -52,7 +60,7 @@ class DataPlane(Protocol):
     def model(self, name: str, version: str | None = None) -> ModelInfo:
         """One version; None means the one that takes the traffic."""
 
-    async def stats(self, name: str, batch_size: int, sequence_length: int) -> ModelStats:
+    async def stats(self, name: str, batch_size: int, sequence_length: int | None) -> ModelStats:
         """Size and cost of a loaded model for inputs ``[batch_size, sequence_length]``."""
 
     async def load(self, spec: ModelSpec) -> ModelInfo:
@@ -175,7 +183,7 @@ class LocalDataPlane(DataPlane):
         started = time.monotonic()
         task = version.task
         if request.task is not None and request.task != task.name:
-            raise BadRequest(f"model {version.spec.name!r} does {task.name}, not {request.task}")
+            raise _wrong_task(request.task, version)
         work = await asyncio.to_thread(task.prepare, inputs, request.parameters)
         labels = version.spec.name, version.spec.version
         self._metrics.tokenize_seconds.labels(*labels).observe(time.monotonic() - started)
@@ -210,7 +218,7 @@ class LocalDataPlane(DataPlane):
         return self._repository.get(name, version).info
 
     @override
-    async def stats(self, name: str, batch_size: int, sequence_length: int) -> ModelStats:
+    async def stats(self, name: str, batch_size: int, sequence_length: int | None) -> ModelStats:
         try:
             async with asyncio.timeout(self._limits.request_timeout_s):
                 client = self._repository.get(name).client
@@ -265,6 +273,18 @@ class LocalDataPlane(DataPlane):
         for deadline in self._deadlines:
             if not deadline.expired():
                 deadline.reschedule(0)
+
+
+def _wrong_task(wanted: str, version: ModelVersion) -> UnsupportedInput:
+    """Say what the model does and how it is asked, in place of a task that it does not do."""
+    name, task, facts = version.spec.name, version.task, version.facts
+    is_text = task.name != UnknownTask.name
+    raw = f"raw tensors ({', '.join(facts.inputs) if facts else 'of its forward'})"
+    does = task.name if is_text or not facts else facts.task
+    return UnsupportedInput(
+        f"model {name!r} does {does} on {'texts' if is_text else raw}, over the native route "
+        f"/models/{name}/predict; accepted here: a model that does {wanted} on texts"
+    )
 
 
 def _num_tokens(inputs: TensorInputs, facts: ModelFacts | None) -> int:

@@ -1,5 +1,6 @@
-"""``model-base inspect``: what a model folder holds, from its headers alone."""
+"""``model-base inspect``: what a model folder holds, without reading its values."""
 
+import contextlib
 import math
 import reprlib
 from collections import Counter
@@ -7,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from model_base.checkpoints import TORCH_BIN
+from model_base.checkpoints.base import Array, Checkpoint
 from model_base.configs.base import read_config
 from model_base.errors import ModelBaseError
 from model_base.hub.files import Folder
@@ -65,17 +68,33 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def _tied(checkpoint: Checkpoint) -> set[str]:
+    """Names whose values are another name's: torch stores what several names share once."""
+    arrays: dict[tuple[int, int], Array] = {}  # kept, so that no memory is used a second time
+    tied = set()
+    for name, info in checkpoint.infos.items():
+        array = checkpoint.read(name)
+        place = array.__array_interface__["data"][0], info.num_bytes
+        if info.num_bytes and arrays.setdefault(place, array) is not array:
+            tied.add(name)
+    return tied
+
+
+def _more_names(tied: set[str]) -> str:
+    return f" ({len(tied)} more name{'s' * (len(tied) > 1)} for the same values)" if tied else ""
+
+
 def _describe(name: str, weights: WeightFiles) -> list[str]:
-    checkpoint = weights.open()
-    infos = list(checkpoint.infos.values())
-    checkpoint.close()
+    with contextlib.closing(weights.open()) as checkpoint:
+        tied = _tied(checkpoint) if weights.format is TORCH_BIN else set()
+        infos = [info for name, info in checkpoint.infos.items() if name not in tied]
     values: Counter[str] = Counter()
     for info in infos:
         values[info.dtype.name] += math.prod(info.shape)
     dtypes = ", ".join(f"{dtype} {count:,}" for dtype, count in values.most_common())
     return [
         f"format        {name} ({len(weights.paths)} file{'s' * (len(weights.paths) > 1)})",
-        f"tensors       {len(infos):,}",
+        f"tensors       {len(infos):,}{_more_names(tied)}",
         f"parameters    {sum(math.prod(i.shape) for i in infos if i.is_floating):,}",
         f"bytes         {sum(info.num_bytes for info in infos):,}",
         f"dtypes        {dtypes}",

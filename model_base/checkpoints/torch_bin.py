@@ -69,8 +69,10 @@ def _load(path: Path) -> "tuple[dict[str, torch.Tensor], bool]":
         if "Unsupported" in str(error) or "Weights only load failed" in str(error):
             raise _refusal(path, error) from error
         raise explain_unreadable(path, error) from error
+    except OSError as error:
+        raise explain_unreadable(path, error.strerror or type(error).__name__) from error
     except Exception as error:  # torch's reader raises what it meets: any of a dozen types
-        raise explain_unreadable(path, type(error).__name__) from error
+        raise explain_unreadable(path, f"damaged or cut short ({type(error).__name__})") from error
     if not isinstance(loaded, dict):
         raise _not_tensors(path, f"a {type(loaded).__name__}")
     for name, value in loaded.items():
@@ -108,7 +110,7 @@ def _refusal(path: Path, error: Exception) -> CheckpointUnreadable:
             f"{path.name} in {path.parent} is refused: it asks for more than tensors when "
             "unpickled, which would run code of the file's author"
         )
-    return explain_unreadable(path, "not a pickle of tensors")
+    return explain_unreadable(path, "damaged, or not a pickle of tensors")
 
 
 def _is_zip(path: Path) -> bool:

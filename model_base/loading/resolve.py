@@ -6,7 +6,6 @@ before ``.bin``, whole or sharded, as every later version has it.
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from model_base import constants as names
 from model_base.checkpoints import (
@@ -157,13 +156,16 @@ def _listed(names: list[str]) -> str:
 
 def _not_found(files: ModelFiles, wish: Wish) -> CheckpointNotFound:
     for kind in KINDS:
-        if kind.flag and kind.flag not in wish.flags and find_kind(files, kind):
+        if not kind.flag or kind.flag in wish.flags:
+            continue
+        if found := find_kind(files, kind):
+            name = kind.index if found.index else kind.whole
             return CheckpointNotFound(
-                f"{files.label} has {kind.whole}, written by another framework, and no weights "
+                f"{files.label} has {name}, written by another framework, and no weights "
                 f"of this one: set {kind.flag}=True to load it"
             )
     wanted = [name for kind in wish.kinds for name in (kind.whole, kind.index) if name]
-    found: Any = ""
+    held = ""
     if isinstance(files, Folder):
-        found = f"; it holds {sorted(p.name for p in files.path.iterdir())[:20]}"
-    return CheckpointNotFound(f"{files.label} has none of {', '.join(wanted)}{found}")
+        held = f"; it holds {sorted(p.name for p in files.path.iterdir())[:20]}"
+    return CheckpointNotFound(f"{files.label} has none of {', '.join(wanted)}{held}")

@@ -23,6 +23,7 @@ class Load(msgspec.Struct, frozen=True, tag=True):
         threads: of the framework's own pool.
         max_batch_tokens: budget of one forward.
         max_length: cap below the model's own, 0 for none.
+        max_sequence_tokens: limit of a model that has none of its own, 0 for none.
     """
 
     folder: str
@@ -32,6 +33,7 @@ class Load(msgspec.Struct, frozen=True, tag=True):
     threads: int
     max_batch_tokens: int
     max_length: int = 0
+    max_sequence_tokens: int = 0
 
 
 class ArrayInfo(msgspec.Struct, frozen=True, array_like=True):
@@ -67,11 +69,11 @@ class Cancel(msgspec.Struct, frozen=True, tag=True):
 
 
 class AskStats(msgspec.Struct, frozen=True, tag=True):
-    """Report size and cost."""
+    """Report size and cost; without ``sequence_length`` of a length the runner picks."""
 
     id: int
     batch_size: int
-    sequence_length: int
+    sequence_length: int | None
 
 
 class Stop(msgspec.Struct, frozen=True, tag=True):

@@ -171,8 +171,12 @@ class ModelStats:
         num_trainable: those with requires_grad.
         num_without_embeddings: all but embedding tables.
         num_bytes_by_dtype: of parameters and buffers.
+        sequence_length: tokens of each text, or frames of each sound, that were counted; None
+            if the model takes no sequence (images).
+        inputs: shapes of the tensors that were counted, by argument name.
         floating_point_ops: 6·N·D of Kaplan et al. 2020 (arXiv:2001.08361), as
-            ``ModuleUtilsMixin.floating_point_ops`` defines it, embeddings excluded.
+            ``ModuleUtilsMixin.floating_point_ops`` defines it, embeddings excluded; None if the
+            model takes anything but token ids.
         forward_flops: exact count of one forward (multiply and add are two).
         resident_bytes: resident memory of the worker process.
     """
@@ -182,8 +186,9 @@ class ModelStats:
     num_without_embeddings: int
     num_bytes_by_dtype: Mapping[str, int]
     batch_size: int
-    sequence_length: int
-    floating_point_ops: int
+    sequence_length: int | None
+    inputs: Mapping[str, tuple[int, ...]]
+    floating_point_ops: int | None
     forward_flops: int
     resident_bytes: int
 

@@ -27,7 +27,9 @@ class LimitSettings(BaseModel):
     """What one request may ask for, and how much may wait.
 
     ``max_input_tokens`` bounds the token ids a client sends for one input; what the model takes
-    is checked by its task.
+    is checked by its task. ``max_sequence_tokens`` is the limit of a model that has none of its
+    own: T5, whose positions are relative, and sound (in frames). Memory grows with its square: T5
+    needs some 12 bytes for each pair of tokens and each head, 0.6 GB for 2,048 tokens and 12 heads.
     """
 
     model_config = _FROZEN
@@ -36,6 +38,7 @@ class LimitSettings(BaseModel):
     request_timeout_s: Annotated[float, Field(gt=0)] = 60.0
     max_inputs: Annotated[int, Field(ge=1)] = 2048
     max_input_tokens: Annotated[int, Field(ge=1)] = 131_072
+    max_sequence_tokens: Annotated[int, Field(ge=1, le=2**20)] = 2048
     max_queued_requests: Annotated[int, Field(ge=1)] = 1024
     max_queued_tokens: Annotated[int, Field(ge=1)] = 500_000
 

@@ -189,7 +189,7 @@ class WorkerClient:
         except ChannelClosed:
             raise WorkerLost(self._name) from None
 
-    async def stats(self, batch_size: int, sequence_length: int) -> ModelStats:
+    async def stats(self, batch_size: int, sequence_length: int | None) -> ModelStats:
         """Size and cost of the model.
 
         Raises:

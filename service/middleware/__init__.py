@@ -1,1 +1,1 @@
-"""What every request passes before its route. Pure ASGI; order: request_id, auth, limits."""
+"""What every request passes before its route. Pure ASGI; order: request_id, turns, auth, limits."""

@@ -20,8 +20,9 @@ def vectors(response: InferResponse) -> Array:
     outputs = response.outputs
     if not isinstance(outputs, np.ndarray) or outputs.ndim != 2:
         raise UnsupportedInput(
-            f"model {response.model!r} has no pooling: it gives one vector per token, not one per "
-            "input"
+            f"model {response.model!r} has no pooling (no modules.json): it gives one vector per "
+            "token, on the native route "
+            f"/models/{response.model}/predict; accepted here: a model with one vector per input"
         )
     if not np.isfinite(outputs).all():
         raise BackendFailed(f"model {response.model!r} computed a vector that is not finite")

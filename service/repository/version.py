@@ -212,6 +212,7 @@ class ModelVersion:
             threads=self._threads,
             max_batch_tokens=self._services.settings.batching.max_tokens,
             max_length=(config.max_length or 0) if config else 0,
+            max_sequence_tokens=self._services.settings.limits.max_sequence_tokens,
         )
 
     def _note_progress(self, message: Progress | Warming) -> None:

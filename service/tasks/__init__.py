@@ -27,16 +27,18 @@ TASKS: Mapping[str, Callable[[TaskContext], Task]] = {
 
 
 class UnknownTask:
-    """Stands for a task that is not in ``TASKS``: its model takes raw tensors only.
+    """Stands for a task that is not in ``TASKS``, or not on texts: its model takes raw tensors.
 
     Attributes:
         task: huggingface_hub's name of the task.
+        inputs: the raw tensors that the model needs.
     """
 
     name: ClassVar[str] = "unknown"
 
-    def __init__(self, task: str) -> None:
+    def __init__(self, task: str, inputs: Sequence[str]) -> None:
         self.task = task
+        self.inputs = inputs
 
     def prepare(self, inputs: Inputs, parameters: Mapping[str, Any]) -> Sequence[WorkItem]:
         """Refuse.
@@ -46,8 +48,8 @@ class UnknownTask:
         """
         del inputs, parameters
         raise UnsupportedInput(
-            f"task {self.task!r} takes no texts or token ids here, only the model's own tensors; "
-            f"tasks on texts: {', '.join(TASKS)}"
+            f"this model does {self.task!r} and takes no texts or token ids, only raw tensors by "
+            f"name: {', '.join(self.inputs)}; tasks on texts: {', '.join(TASKS)}"
         )
 
     def finish(
@@ -79,4 +81,6 @@ def build_task(name: str, folder: Path, facts: ModelFacts) -> Task:
         UnreadableFile: a settings file is malformed.
     """
     task = TASKS.get(name)
-    return task(TaskContext.from_folder(folder, facts)) if task else UnknownTask(name)
+    if task is None or set(facts.inputs) - {"input_ids"}:
+        return UnknownTask(name, facts.inputs)
+    return task(TaskContext.from_folder(folder, facts))

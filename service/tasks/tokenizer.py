@@ -10,7 +10,12 @@ import tokenizers
 from tokenizers import normalizers
 
 from model_base.tokenization.files import TokenizerFiles, read_tokenizer
-from model_base.tokenization.settings import Direction, UnsupportedTokenizer, failing_as
+from model_base.tokenization.settings import (
+    PATTERN_FAILED,
+    Direction,
+    UnsupportedTokenizer,
+    failing_as,
+)
 from service.core.errors import BackendFailed, BadRequest
 from service.core.messages import Array
 from service.tasks.excerpts import cut_points, excerpt
@@ -157,7 +162,7 @@ class Tokenizer:
         """Read a model's tokenizer.
 
         Args:
-            folder: holds ``tokenizer.json`` or ``vocab.txt``, and their settings files.
+            folder: holds ``tokenizer.json``, a vocabulary or a SentencePiece model, and settings.
             max_length: longest sequence the model takes.
             max_seq_length: takes the place of the limit in the tokenizer's own settings.
             lower_case: lower-case texts first, as sentence-transformers' ``do_lower_case``.
@@ -244,7 +249,8 @@ class Tokenizer:
         token_id = self._tokenizer.token_to_id(text)
         if token_id is not None:
             return token_id
-        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+        with failing_as(_failed):
+            ids = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids[0] if ids else None
 
     def token(self, token_id: int) -> str:
@@ -253,12 +259,14 @@ class Tokenizer:
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
         """Readable text of token ids."""
-        return self._tokenizer.decode(list(token_ids), skip_special_tokens=skip_special_tokens)
+        with failing_as(_failed):
+            return self._tokenizer.decode(list(token_ids), skip_special_tokens=skip_special_tokens)
 
     def join(self, tokens: Sequence[str]) -> str:
         """Readable text of tokens as ``token`` gives them."""
         decoder = self._tokenizer.decoder
-        return decoder.decode(list(tokens)) if decoder else " ".join(tokens)
+        with failing_as(_failed):
+            return decoder.decode(list(tokens)) if decoder else " ".join(tokens)
 
     @property
     def marks_word_parts(self) -> bool:
@@ -276,8 +284,13 @@ class Tokenizer:
     ) -> list[tokenizers.Encoding]:
         tokenizer = self._tokenizer
         encode = tokenizer.encode_batch if with_offsets else tokenizer.encode_batch_fast
-        with failing_as(lambda _: BackendFailed("the model's tokenizer failed on this input")):
+        with failing_as(_failed):
             return encode(list(texts))
+
+
+def _failed(why: str) -> BackendFailed:
+    cause = f": {why}" if why == PATTERN_FAILED else ""
+    return BackendFailed(f"the model's tokenizer failed on this input{cause}")
 
 
 def too_long(index: int, seen: int, limit: int, *, exact: bool = True) -> BadRequest:

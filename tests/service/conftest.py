@@ -27,7 +27,7 @@ FACTS = ModelFacts(
     max_length=64,
     pooling="mean",
 )
-STATS = ModelStats(10, 9, 8, {"float32": 40}, 1, 8, 1, 2, 3)
+STATS = ModelStats(10, 9, 8, {"float32": 40}, 1, 8, {"input_ids": (1, 8)}, 1, 2, 3)
 
 
 class FakeWorker:

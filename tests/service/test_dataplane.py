@@ -14,6 +14,7 @@ from service.core.errors import (
     ModelNotReady,
     Overloaded,
     TooLarge,
+    UnsupportedInput,
 )
 from service.core.messages import (
     InferRequest,
@@ -30,6 +31,7 @@ from service.core.settings import LimitSettings
 from service.core.work import SequenceWork, TensorWork, Want, WorkItem
 from service.dataplane import LocalDataPlane, _num_tokens
 from service.engine.admission import Admission
+from service.tasks import UnknownTask
 
 FACTS = ModelFacts("B", "torch", "float32", "cpu", "feature-extraction", 1, 4, 64, "mean")
 
@@ -70,7 +72,7 @@ class FakeVersion:
         await self.gate.wait()
         return [{"n": np.array(item.num_tokens)} for item in work]
 
-    async def stats(self, batch_size: int, sequence_length: int) -> Any:
+    async def stats(self, batch_size: int, sequence_length: int | None) -> Any:
         await self.gate.wait()
 
 
@@ -219,10 +221,26 @@ def test_nothing_to_compute_is_refused(inputs: Inputs) -> None:
     play(test)
 
 
-def test_a_task_the_model_does_not_do_is_refused_with_the_one_it_does() -> None:
+@pytest.mark.parametrize(
+    ("name", "inputs", "text"),
+    [
+        ("fill-mask", ("input_ids",), r"'m' does fill-mask on texts, .* /models/m/predict; accept"),
+        (
+            UnknownTask.name,
+            ("pixel_values",),
+            r"'m' does image-classification on raw tensors \(pixel_values\), over .*accepted here: "
+            "a model that does feature-extraction on texts",
+        ),
+    ],
+)
+def test_a_task_the_model_does_not_do_is_refused_with_the_one_it_does(
+    name: str, inputs: tuple[str, ...], text: str
+) -> None:
     async def test(bench: Bench) -> None:
-        with pytest.raises(BadRequest, match="does feature-extraction, not fill-mask"):
-            await bench.ask(TEXT, task="fill-mask")
+        bench.version.name = name
+        bench.version.facts = replace(FACTS, task="image-classification", inputs=inputs)
+        with pytest.raises(UnsupportedInput, match=text):
+            await bench.ask(TEXT, task="feature-extraction")
 
     play(test)
 

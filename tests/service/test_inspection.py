@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from model_base.checkpoints import SAFETENSORS
 from service.inspection import NotAModel, inspect_folder
@@ -47,6 +48,27 @@ def test_parameters_are_the_values_that_are_floating(folder: Path) -> None:
     assert lines["parameters"] == "10"
     assert lines["bytes"] == f"{6 * 4 + 4 * 2 + 512 * 8:,}"
     assert lines["dtypes"] == "int64 512, float32 6, float16 4"
+
+
+@pytest.mark.parametrize("is_sharded", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_several_names_share_counts_once(
+    folder: Path, dtype: torch.dtype, is_sharded: bool
+) -> None:
+    table = torch.zeros(20, 3, dtype=dtype)
+    tensors = {"embed": table, "head": table, "half": table[:10], "none": table[:0]}
+    name = "pytorch_model.bin"
+    torch.save(tensors, folder / name)
+    if is_sharded:
+        (folder / name).rename(folder / "1.bin")
+        torch.save({"other": torch.zeros(20, 3, dtype=dtype)}, folder / "2.bin")
+        files = dict.fromkeys(tensors, "1.bin") | {"other": "2.bin"}
+        (folder / f"{name}.index.json").write_text(json.dumps({"weight_map": files}))
+    lines = shown(folder)
+    values = 60 + 30 + 60 * is_sharded
+    assert lines["tensors"] == f"{3 + is_sharded} (1 more name for the same values)"
+    assert lines["parameters"] == str(values)
+    assert lines["bytes"] == str(values * dtype.itemsize)
 
 
 @pytest.mark.parametrize("fields", [{}, {"architectures": None, "model_type": None}])

@@ -28,7 +28,6 @@ from service.protocols.native.schemas import LoadBody, PredictBody
 from service.protocols.outputs import jsonable
 
 _MAX_TENSORS = 64
-_DEFAULT_LENGTH = 128
 _UNLIMITED = 2**31 - 1
 """What a model says whose positions are relative."""
 # types of the nested lists' elements -> dtype of the tensor; the first that fits
@@ -156,11 +155,6 @@ def to_row(info: ModelInfo) -> dict[str, Any]:
     if not os.path.isabs(info.spec.source):
         row["source"] = info.spec.source
     return row
-
-
-def default_length(info: ModelInfo) -> int:
-    """Tokens of the sequence whose cost is told if the client names no length."""
-    return min(_DEFAULT_LENGTH, info.facts.max_length) if info.facts else _DEFAULT_LENGTH
 
 
 def to_stats(name: str, stats: ModelStats) -> dict[str, Any]:

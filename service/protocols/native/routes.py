@@ -18,7 +18,6 @@ from service.protocols.base import (
     route_class,
 )
 from service.protocols.native.convert import (
-    default_length,
     to_error,
     to_prediction,
     to_request,
@@ -95,11 +94,12 @@ def _add_actions(router: APIRouter, dataplane: DataPlane, limits: LimitSettings)
     ) -> Response:
         """Count parameters, bytes, and the operations of one forward of the given shape.
 
-        A sequence has 128 tokens, or as many as the model takes if those are fewer, unless
-        ``sequence_length`` says how many.
+        A sequence has 128 tokens (of sound: frames), or as many as the model takes if those are
+        fewer, unless ``sequence_length`` says how many. Models of images take none. ``inputs`` in
+        the answer has the shapes that were counted.
         """
-        length = sequence_length or default_length(dataplane.model(name))
-        return JsonResponse(to_stats(name, await dataplane.stats(name, batch_size, length)))
+        answer = await dataplane.stats(name, batch_size, sequence_length)
+        return JsonResponse(to_stats(name, answer))
 
 
 def _add_models(router: APIRouter, dataplane: DataPlane) -> None:

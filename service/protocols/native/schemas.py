@@ -142,8 +142,14 @@ class StatsAnswer(BaseModel):
     num_without_embeddings: int
     num_bytes_by_dtype: dict[str, int]
     batch_size: int
-    sequence_length: int
-    floating_point_ops: int = Field(description="6·N·D, embeddings excluded (arXiv:2001.08361).")
+    sequence_length: int | None = Field(
+        description="Tokens of each text or frames of each sound; null for images."
+    )
+    inputs: dict[str, list[int]] = Field(description="Shapes of the tensors that were counted.")
+    floating_point_ops: int | None = Field(
+        description="6·N·D, embeddings excluded (arXiv:2001.08361), or exact where that is wrong: "
+        "long texts, shared layers; null if the model takes anything but token ids."
+    )
     forward_flops: int = Field(description="Exact count of one forward.")
     resident_bytes: int = Field(description="Resident memory of the worker process.")
 

@@ -49,5 +49,9 @@ class Runner(Protocol):
             InputRejected: the arguments do not fit the model.
         """
 
-    def stats(self, batch_size: int, sequence_length: int) -> ModelStats:
-        """Size and cost; ``resident_bytes`` of this process."""
+    def stats(self, batch_size: int, sequence_length: int | None) -> ModelStats:
+        """Size and cost; ``resident_bytes`` of this process.
+
+        Raises:
+            InputRejected: the model takes no sequence, or none as long.
+        """

@@ -4,6 +4,7 @@ Shape letters: T tokens of all sequences, B sequences, H hidden.
 """
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -22,11 +23,14 @@ from model_base.errors import CheckpointMismatch, ModelBaseError
 from model_base.hub.files import Folder
 from model_base.loading.report import LoadReport
 from model_base.loading.resolve import KINDS, resolve_any
+from model_base.torch.base import UNLIMITED
+from model_base.torch.empty import without_memory
 from model_base.torch.layouts import PackedLayout
 from service.channel.messages import Load
 from service.core.messages import Array, ModelFacts, ModelStats
 from service.core.work import SequenceWork, TensorWork, Want, WorkItem, WorkResult
 from service.worker.runners.base import InputRejected, Runner
+from service.worker.runners.checks import check_ids, check_masks
 from service.worker.runners.linear import speed_up_linears
 from service.worker.runners.pooling import pool
 
@@ -38,6 +42,8 @@ _MISFITS = (
 )  # fmt: skip
 """What torch and models raise when tensors do not fit."""
 _EXAMPLE_TOKENS = 64
+_COUNTED_TOKENS = 128
+_LENGTH_SETTING = "limits.max_sequence_tokens"
 _ROW_MULTIPLE = 8
 """Packed rows are filled up to it: oneDNN compiles a kernel for each number of rows, which costs a
 tenth of a forward, and keeps some hundreds of them."""
@@ -59,6 +65,13 @@ class TorchRunner(Runner):
         tensors = (Tensor, Tensor | None, inspect.Parameter.empty)
         self._arguments = {name for name, p in parameters.items() if p.annotation in tensors}
         self._packs = "layout" in parameters and "decoder_layout" not in parameters
+        self._example = _example(model, 1, _EXAMPLE_TOKENS)
+        longer = _example(model, 1, _EXAMPLE_TOKENS + 1)
+        growth = {n: longer[n].numel() - t.numel() for n, t in self._example.items()}
+        self._sequences = {name: values for name, values in growth.items() if values}
+        self._longest: int = model.max_tokens
+        if self._sequences and self._longest == UNLIMITED:
+            self._longest = order.max_sequence_tokens or UNLIMITED
         self._untrained: frozenset[str] = frozenset()
         self._num_parameters = model.num_parameters()
         self._num_trainable = model.num_parameters(only_trainable=True)
@@ -99,7 +112,6 @@ class TorchRunner(Runner):
     @property
     @override
     def facts(self) -> ModelFacts:
-        example = self._model.example_inputs(1, _EXAMPLE_TOKENS)
         return ModelFacts(
             architecture=type(self._model).__name__,
             framework="torch",
@@ -108,15 +120,19 @@ class TorchRunner(Runner):
             task={**TASKS, **type(self._model.config).tasks}[self._head],
             num_parameters=self._num_parameters,
             num_bytes=sum(self._num_bytes_by_dtype.values()),
-            max_length=min(self._model.max_tokens, self._order.max_length or 2**31),
+            max_length=min(self._longest, self._order.max_length or UNLIMITED),
             pooling="+".join(self._order.pooling) or None,
-            inputs=tuple(example),
-            values_per_token={
-                name: tensor.numel() / _EXAMPLE_TOKENS
-                for name, tensor in example.items()
-                if tensor.is_floating_point()
-            },
+            inputs=tuple(self._example),
+            values_per_token=self._values_per_token,
         )
+
+    @property
+    def _values_per_token(self) -> dict[str, float]:
+        return {
+            name: tensor.numel() / _EXAMPLE_TOKENS
+            for name, tensor in self._example.items()
+            if tensor.is_floating_point()
+        }
 
     @property
     @override
@@ -126,16 +142,16 @@ class TorchRunner(Runner):
     @override
     def warm_up(self) -> None:
         speed_up_linears(self._model, self._order.max_batch_tokens)
-        limit = self._model.max_tokens
         for shape in _WARM_LENGTHS:
-            lengths = [min(length, limit) for length in shape]
+            lengths = [min(length, self._longest) for length in shape]
             if self._packs:
                 ids = [np.zeros(length, np.int32) for length in lengths]
                 self.run([SequenceWork(i, self._want) for i in ids], self.num_lanes)
             else:
                 example = self._model.example_inputs(len(lengths), max(lengths))
                 arrays = {name: tensor.numpy() for name, tensor in example.items()}
-                self.run([TensorWork(arrays, sum(lengths))], self.num_lanes)
+                for part in TensorWork(arrays, sum(lengths)).parts(self._order.max_batch_tokens):
+                    self.run([part], self.num_lanes)
 
     @property
     def _want(self) -> Want:
@@ -211,52 +227,100 @@ class TorchRunner(Runner):
             raise InputRejected(
                 f"unknown input {unknown[0]!r}; accepted: {', '.join(sorted(self._arguments))}"
             )
-        longest = self._model.max_tokens
-        for name, limit in self._model.id_limits.items():
-            array = arrays.get(name)
-            if array is None or not array.size:
-                continue
-            if not 0 <= array.min() <= array.max() < limit:
+        check_ids(arrays, self._model.id_limits)
+        check_masks(arrays)
+        self._check_lengths(arrays)
+
+    def _check_lengths(self, arrays: Mapping[str, Array]) -> None:
+        """Refuse rows of more tokens, or frames of sound, than there may be.
+
+        Without a limit of the model's own, its memory is bounded: pairs of tokens in all rows.
+        """
+        is_set = self._longest != self._model.max_tokens
+        setting = f" (setting {_LENGTH_SETTING})" if is_set else ""
+        num_pairs = self._longest * max(self._longest, self._order.max_batch_tokens)
+        for name, array in arrays.items():
+            count, unit = self._length(name, array) if array.ndim else (0, "")
+            if count > self._longest:
                 raise InputRejected(
-                    f"{name} has values from {array.min()} to {array.max()}; accepted: 0 to "
-                    f"{limit - 1}"
+                    f"{name} has {count} {unit} in a row; accepted: up to {self._longest}{setting}"
                 )
-            if array.ndim and array.shape[-1] > longest:
+            if is_set and count and len(array) * count**2 > num_pairs:
                 raise InputRejected(
-                    f"{name} has {array.shape[-1]} tokens in a row; accepted: up to {longest}"
+                    f"{name} has {len(array)} rows of {count} {unit}, which the other tensors keep "
+                    f"together; accepted: up to {num_pairs // count**2} of them{setting}"
                 )
+
+    def _length(self, name: str, array: Array) -> tuple[int, str]:
+        """Length of the sequences in an array and what it counts; 0 for what is none."""
+        if name in self._sequences and name in self._values_per_token:
+            more = math.prod(array.shape[1:]) - self._example[name].numel()
+            return _EXAMPLE_TOKENS + more // self._sequences[name], "frames"
+        makes_ids = name == "labels" and "decoder_input_ids" in self._arguments  # shifted right
+        if name in self._model.id_limits or (makes_ids and array.ndim > 1):
+            return array.shape[-1], "tokens"
+        if name.endswith("inputs_embeds") and array.ndim > 1:
+            return array.shape[-2], "tokens"
+        return 0, ""
 
     def _input(self, array: Array) -> Tensor:
         tensor = torch.from_numpy(np.array(array)).to(self._device)
         return tensor.to(self._model.dtype) if tensor.is_floating_point() else tensor
 
     @override
-    def stats(self, batch_size: int, sequence_length: int) -> ModelStats:
-        model = self._model
-        limit = model.max_tokens
-        if sequence_length > limit:
-            raise InputRejected(
-                f"sequence_length is {sequence_length}; accepted: 1 to {limit}, the positions "
-                "that the model has"
-            )
+    def stats(self, batch_size: int, sequence_length: int | None) -> ModelStats:
+        length = self._counted_length(sequence_length)
         try:
-            flops = model.forward_flops(batch_size, sequence_length)
+            flops = self._model.forward_flops(batch_size, length)
         except _MISFITS as error:
             raise InputRejected(
-                f"{batch_size} sequences of {sequence_length} tokens are more than can be counted"
+                f"{batch_size} sequences of {length} tokens are more than can be counted"
             ) from error
-        parameters = self._num_without_embeddings
+        inputs = _example(self._model, batch_size, length)
+        is_text = all(name.endswith("input_ids") for name in inputs)
         return ModelStats(
             num_parameters=self._num_parameters,
             num_trainable=self._num_trainable,
-            num_without_embeddings=parameters,
+            num_without_embeddings=self._num_without_embeddings,
             num_bytes_by_dtype=self._num_bytes_by_dtype,
             batch_size=batch_size,
-            sequence_length=sequence_length,
-            floating_point_ops=6 * batch_size * sequence_length * parameters,
+            sequence_length=length if self._sequences else None,
+            inputs={name: tuple(tensor.shape) for name, tensor in inputs.items()},
+            floating_point_ops=_unpacked(self._model).floating_point_ops(inputs)
+            if is_text
+            else None,
             forward_flops=flops,
             resident_bytes=psutil.Process().memory_info().rss,
         )
+
+    def _counted_length(self, given: int | None) -> int:
+        limit: int = self._model.max_tokens
+        if given is None:
+            return min(_COUNTED_TOKENS, limit)
+        if not self._sequences:
+            raise InputRejected(
+                f"sequence_length is {given}, but {type(self._model).__name__} takes no sequences, "
+                f"only {', '.join(self._example)}; accepted: none"
+            )
+        if given > limit:
+            raise InputRejected(
+                f"sequence_length is {given}; accepted: 1 to {limit}, the positions "
+                "that the model has"
+            )
+        return given
+
+
+def _unpacked(model: Any) -> Any:
+    """The model as it was made, without memory: repacked layers have no parameters to count."""
+    with without_memory():
+        return type(model)(model.config)
+
+
+def _example(model: Any, batch_size: int, sequence_length: int) -> dict[str, Tensor]:
+    """The forward's arguments of that size, without memory."""
+    with torch.device("meta"):
+        example: dict[str, Tensor] = model.example_inputs(batch_size, sequence_length)
+    return example
 
 
 def _check_complete(report: LoadReport, head: str) -> list[str]:

@@ -3,6 +3,8 @@
 import contextlib
 import json
 import pickle
+import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.fuzz import damaged
 from model_base.checkpoints import TORCH_BIN
 from model_base.checkpoints.torch_bin import from_numpy, to_numpy
 from model_base.errors import CheckpointUnreadable, UnsafeCheckpoint
@@ -76,6 +79,44 @@ def test_only_a_state_dict_of_dense_tensors_is_taken(
 ) -> None:
     torch.save(content, tmp_path / "m.bin")
     with pytest.raises(CheckpointUnreadable, match=rf"m\.bin.*{what}"):
+        TORCH_BIN.open(tmp_path / "m.bin")
+
+
+@pytest.mark.parametrize("seed", range(80))
+def test_a_damaged_pickle_in_a_whole_zip_is_refused_by_the_file_s_name(
+    seed: int, tmp_path: Path
+) -> None:
+    path, whole = tmp_path / "m.bin", tmp_path / "whole.bin"
+    torch.save({"a": torch.zeros(2, 3), "b": torch.zeros(4)}, whole)
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(path, "w") as target:
+        for name in source.namelist():
+            data = source.read(name)
+            target.writestr(name, damaged(data, seed) if name.endswith("data.pkl") else data)
+    refusal = ""
+    try:
+        checkpoint = TORCH_BIN.open(path)
+        for name, info in checkpoint.infos.items():
+            assert checkpoint.read(name).shape == info.shape
+    except CheckpointUnreadable as error:
+        refusal = str(error)
+    assert not refusal or re.search(r"m\.bin.* (damaged|refused|is not a state dict)", refusal)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_file_that_was_cut_short_says_so(legacy: bool, tmp_path: Path) -> None:
+    """Cut within the name of a class, it names one that is not a tensor's, and is refused."""
+    path = tmp_path / "m.bin"
+    torch.save({"a": torch.zeros(50)}, path, _use_new_zipfile_serialization=not legacy)
+    whole = path.read_bytes()
+    for length in range(1, len(whole), 37):
+        path.write_bytes(whole[:length])
+        with pytest.raises(CheckpointUnreadable, match=r"m\.bin: damaged|m\.bin in .* is refused"):
+            TORCH_BIN.open(path)
+
+
+def test_a_file_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
+    (tmp_path / "m.bin").mkdir()
+    with pytest.raises(CheckpointUnreadable, match=r"m\.bin: Is a directory"):
         TORCH_BIN.open(tmp_path / "m.bin")
 
 

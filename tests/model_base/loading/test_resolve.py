@@ -63,6 +63,17 @@ def test_the_flag_for_what_is_there_is_named(file: str, flag: str, tmp_path: Pat
         resolve_weights(folder(tmp_path, [file]), Wish())
 
 
+@pytest.mark.parametrize(
+    ("index", "flag"),
+    [(names.TF2_WEIGHTS_INDEX_NAME, "from_tf"), (names.FLAX_WEIGHTS_INDEX_NAME, "from_flax")],
+)
+def test_shards_of_another_framework_are_named_by_their_index(
+    index: str, flag: str, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointNotFound, match=rf"has {index}, .*set {flag}=True"):
+        resolve_weights(folder(tmp_path, [index]), Wish())
+
+
 def test_a_folder_without_weights_is_told_what_was_looked_for_and_what_is_there(
     tmp_path: Path,
 ) -> None:

@@ -10,7 +10,7 @@ from service.core.messages import ModelFacts, ModelStats
 from service.core.work import SequenceWork, TensorWork, Want
 
 FACTS = ModelFacts("BertModel", "torch", "float32", "cpu", "feature-extraction", 1, 4, 64, "mean")
-STATS = ModelStats(1, 1, 1, {"float32": 4}, 1, 8, 48, 96, 1000)
+STATS = ModelStats(1, 1, 1, {"float32": 4}, 1, 8, {"input_ids": (1, 8)}, 48, 96, 1000)
 MESSAGES: list[tuple[msgspec.Struct, Any]] = [
     (msg.Load("/m", "auto", "cpu", ("cls", "mean"), 2, 1024), msg.ToWorker),
     (msg.Submit(3, 1.5, "embedding", (4, 5), True), msg.ToWorker),

@@ -52,7 +52,7 @@ def _runner():
         def stats(self, batch_size, sequence_length):
             if sequence_length > 64:
                 raise InputRejected("sequence_length is over 64")
-            return ModelStats(1, 1, 1, {}, batch_size, sequence_length, 1, 1, 1)
+            return ModelStats(1, 1, 1, {}, batch_size, sequence_length, {}, 1, 1, 1)
 
     return Runner
 

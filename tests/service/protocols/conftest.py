@@ -73,7 +73,8 @@ class FakeDataPlane:
 
     async def stats(self, name, batch_size, sequence_length):
         self.model(name)
-        return ModelStats(10, 9, 8, {"float32": 40}, batch_size, sequence_length, 1, 2, 3)
+        inputs = {"input_ids": (batch_size, sequence_length or 128)}
+        return ModelStats(10, 9, 8, {"float32": 40}, batch_size, sequence_length, inputs, 1, 2, 3)
 
     async def load(self, spec):
         self.calls.append(spec)

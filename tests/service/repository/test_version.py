@@ -273,6 +273,8 @@ def test_a_worker_is_ordered_what_the_folder_the_spec_and_the_settings_say(play:
             threads=3,
             max_batch_tokens=77,
             max_length=17,
+            max_sequence_tokens=99,
         )
 
-    play(test, worker={"threads": 3}, batching={"max_tokens": 77})
+    settings = {"worker": {"threads": 3}, "batching": {"max_tokens": 77}}
+    play(test, **settings, limits={"max_sequence_tokens": 99})

@@ -219,12 +219,13 @@ class TestBuildTask:
     ) -> None:
         assert build_task(name, tiny_bert, facts).name == name
 
-    def test_a_name_outside_the_table_refuses_text(
-        self, tiny_bert: Path, facts: ModelFacts
+    @pytest.mark.parametrize("name", ["image-classification", "feature-extraction"])
+    def test_a_model_that_reads_no_text_says_what_it_takes(
+        self, name: str, tiny_bert: Path, facts: ModelFacts
     ) -> None:
-        task = build_task("image-classification", tiny_bert, facts)
+        task = build_task(name, tiny_bert, dataclasses.replace(facts, inputs=("pixel_values",)))
         for inputs in (TextInputs(["x"]), TokenInputs([[1]])):
-            with pytest.raises(UnsupportedInput, match="'image-classification' takes no texts"):
+            with pytest.raises(UnsupportedInput, match=f"{name}' .* by name: pixel_values; tasks"):
                 task.prepare(inputs, {})
 
     def test_a_folder_without_tokenizer_takes_ids(self, tmp_path: Path, facts: ModelFacts) -> None:

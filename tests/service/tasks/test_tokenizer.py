@@ -1,3 +1,4 @@
+import io
 import json
 import random
 import string
@@ -6,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sentencepiece
 import tokenizers
 
 from model_base.tokenization.files import read_tokenizer
 from model_base.tokenization.settings import UnsupportedTokenizer
-from service.core.errors import BadRequest
+from service.core.errors import BackendFailed, BadRequest
 from service.tasks.tokenizer import Tokenizer
 
 FAMILIES = (
@@ -299,3 +301,34 @@ def test_building_does_not_depend_on_padding_or_truncation_in_the_file(
     saved.save(str(tmp_path / "tokenizer.json"))
     (ours,) = Tokenizer.from_folder(tmp_path, 64).encode(["cat " * 9])
     assert ours.input_ids.tolist() == tokenizer.encode(["cat " * 9])[0].input_ids.tolist()
+
+
+def test_a_sentencepiece_model_without_tokenizer_json_is_read(tmp_path: Path) -> None:
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["the model reads a text", "the text of a model"] * 20),
+        model_writer=written, vocab_size=40, hard_vocab_limit=False, minloglevel=2,
+        pad_id=0, eos_id=1, unk_id=2, bos_id=-1,
+    )  # fmt: skip
+    (tmp_path / "spiece.model").write_bytes(written.getvalue())
+    (tmp_path / "config.json").write_text('{"model_type": "t5"}')
+    library = sentencepiece.SentencePieceProcessor(model_proto=written.getvalue())
+    tokenizer = Tokenizer.from_folder(tmp_path, 64)
+    (encoding,) = tokenizer.encode(["a model reads"])
+    assert encoding.input_ids.tolist() == [*library.encode("a model reads"), library.eos_id()]
+    assert tokenizer.decode(encoding.input_ids.tolist(), skip_special_tokens=True) == (
+        "a model reads"
+    )
+
+
+def test_a_pattern_that_fails_on_a_text_is_told_to_the_client(
+    tiny_bert: Path, tmp_path: Path
+) -> None:
+    backend = read_tokenizer(tiny_bert).tokenizer
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex("(a+)+$"), "isolated")
+    backend.save(str(tmp_path / "tokenizer.json"))
+    tokenizer, text = Tokenizer.from_folder(tmp_path, 512), "a" * 200 + "!"
+    assert len(tokenizer.encode(["cat"])) == 1
+    for call in (lambda: tokenizer.encode([text]), lambda: tokenizer.first_id(text)):
+        with pytest.raises(BackendFailed, match="a regular expression of tokenizer.json takes too"):
+            call()

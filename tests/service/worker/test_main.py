@@ -58,7 +58,7 @@ class FakeRunner:
     def stats(self, batch_size: int, sequence_length: int) -> ModelStats:
         if sequence_length > 64:
             raise InputRejected("too long")
-        return ModelStats(1, 1, 1, {}, batch_size, sequence_length, 1, 1, 1)
+        return ModelStats(1, 1, 1, {}, batch_size, sequence_length, {}, 1, 1, 1)
 
 
 class Bench:

@@ -1,5 +1,3 @@
-import dataclasses
-
 import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -56,7 +54,8 @@ def test_a_name_no_model_can_have_is_refused_in_paths(call, name):
 
 def test_stats_take_the_shape_from_the_query(call):
     reply = call("GET", "/models/mini/stats").json()
-    assert (reply["batch_size"], reply["sequence_length"]) == (1, 128)
+    assert (reply["batch_size"], reply["sequence_length"]) == (1, None)  # the model picks it
+    assert reply["inputs"] == {"input_ids": [1, 128]}
     assert reply["num_bytes_by_dtype"] == {"float32": 40}
     reply = call("GET", "/models/mini/stats?batch_size=4&sequence_length=16").json()
     assert (reply["batch_size"], reply["sequence_length"]) == (4, 16)
@@ -67,11 +66,7 @@ def test_stats_take_the_shape_from_the_query(call):
     assert refused.json()["error"]["message"].startswith("batch_size: ")
 
 
-def test_stats_of_a_short_model_are_of_the_longest_it_takes(call, dataplane):
-    [info] = dataplane.infos
-    short = dataclasses.replace(info.facts, max_length=32)
-    dataplane.infos = [dataclasses.replace(info, facts=short)]
-    assert call("GET", "/models/mini/stats").json()["sequence_length"] == 32
+def test_stats_of_an_unknown_model_are_404(call):
     assert call("GET", "/models/nope/stats").status_code == 404
 
 

@@ -226,10 +226,17 @@ def test_weights_that_nobody_trained_are_not_served(make, tmp_path, vocab_size):
         ({"input_ids": np.array([[-1]])}, "accepted: 0 to 99"),
         ({"input_ids": np.zeros((1, 301), int)}, "accepted: up to 300"),
         (
-            {"input_ids": np.zeros((2, 3), int), "attention_mask": np.ones((4, 9), int)},
+            {"input_ids": np.zeros((2, 3), int), "token_type_ids": np.zeros((4, 9), int)},
             r"do not fit the model or each other: input_ids \[2, 3\]",
         ),
         ({"input_ids": np.zeros((1, 2))}, "do not fit the model"),
+        ({"attention_mask": np.array(2)}, "attention_mask has the value 2"),
+        ({"input_ids": np.array(1), "attention_mask": np.array(1)}, "do not fit the model"),
+        (
+            {"input_ids": np.ones((2, 3), int), "attention_mask": np.ones((1, 3))},
+            r"mask is \[1, 3\]",
+        ),
+        ({"inputs_embeds": np.zeros((1, 301, 64), np.float32)}, "301 tokens in a row; accepted: "),
     ],
 )
 def test_tensors_that_do_not_fit_are_refused_by_name(make, arrays, text):
@@ -246,6 +253,100 @@ def test_facts_and_counts_are_those_of_the_model_as_stored(make, tmp_path):
     assert facts.num_bytes == 2 * model.num_parameters()
     assert stats.floating_point_ops == 6 * 20 * model.num_parameters(exclude_embeddings=True)
     assert stats.forward_flops == model.forward_flops(2, 10)
+    assert (stats.batch_size, stats.sequence_length) == (2, 10)
+    assert stats.inputs == {"input_ids": (2, 10)}
+
+
+def serve(kind, folder, **order):
+    """A small model of a class as the worker loads it."""
+    torch.manual_seed(0)
+    config = SMALL[kind.config_class]()
+    if kind.main_input_name == "input_values":
+        del config.max_position_embeddings  # sound has none
+    kind(config).save_pretrained(folder)
+    order = Load(str(folder), "auto", "cpu", (), threads=1, max_batch_tokens=64, **order)
+    runner = TorchRunner.load(order, lambda done, total: None)
+    runner.warm_up()
+    return runner
+
+
+@pytest.mark.parametrize("kind", [model_base.T5ForConditionalGeneration, model_base.T5Model])
+@pytest.mark.parametrize("name", ["input_ids", "decoder_input_ids", "labels", "inputs_embeds"])
+def test_a_row_of_a_model_without_positions_has_the_setting_s_length(tmp_path, kind, name):
+    runner = serve(kind, tmp_path, max_sequence_tokens=20)
+    assert runner.facts.max_length == 20
+    if name not in runner._arguments:
+        return
+    arrays = {n: np.ones((2, 20), int) for n in ("input_ids", "decoder_input_ids")}
+    runner.run([TensorWork(arrays)], 1)
+    size = (2, 21, runner._model.config.d_model) if name == "inputs_embeds" else (2, 21)
+    arrays[name] = np.ones(size, np.float32 if name == "inputs_embeds" else int)
+    text = (
+        rf"{name} has 21 tokens in a row; accepted: up to 20 \(setting limits.max_sequence_tokens"
+    )
+    with pytest.raises(InputRejected, match=text):
+        runner.run([TensorWork(arrays)], 1)
+
+
+def test_rows_of_a_model_without_positions_have_a_limit_together(tmp_path):
+    runner = serve(model_base.T5Model, tmp_path, max_sequence_tokens=20)
+    ids = np.ones((64, 4), int)  # 64 tokens a batch are 20 x 64 pairs, 16 a row
+    runner.run([TensorWork({"input_ids": ids, "decoder_input_ids": ids})], 1)
+    more = np.ones((81, 4), int)
+    text = r"input_ids has 81 rows of 4 tokens, .* up to 80 of them \(setting limits\."
+    with pytest.raises(InputRejected, match=text):
+        runner.run([TensorWork({"input_ids": more, "decoder_input_ids": more})], 1)
+
+
+def test_a_model_s_own_limit_is_not_the_setting_s(tmp_path):
+    runner = serve(BertModel, tmp_path, max_sequence_tokens=3)
+    assert runner.facts.max_length == runner._model.max_tokens > 3
+
+
+@pytest.mark.parametrize("setting", [5, 64, 70])
+def test_sound_is_as_long_as_the_setting_s_frames(tmp_path, setting):
+    runner = serve(model_base.Wav2Vec2ForCTC, tmp_path, max_sequence_tokens=setting)
+    assert runner.facts.max_length == setting
+
+    def ask(frames):
+        sound = runner._model.example_inputs(1, frames)["input_values"].numpy()
+        return runner.run([TensorWork({"input_values": sound})], 1)[0]["logits"]
+
+    assert ask(setting).shape[1] == setting
+    text = rf"has {setting + 1} frames in a row; accepted: up to {setting} \(setting "
+    with pytest.raises(InputRejected, match=text):
+        ask(setting + 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes", "length", "has_ops"),
+    [
+        ("BertModel", {"input_ids": (2, 8)}, 8, True),
+        ("T5Model", {"input_ids": (2, 8), "decoder_input_ids": (2, 8)}, 8, True),
+        ("ViTModel", {"pixel_values": (2, None, None, None)}, None, False),
+        ("CLIPModel", {"input_ids": (2, 8), "pixel_values": (2, None, None, None)}, 8, False),
+        ("Wav2Vec2Model", {"input_values": (2, None)}, 8, False),
+        ("WhisperModel", {"input_features": (2, None, None), "decoder_input_ids": (2, 8)}, 8,
+         False),
+    ],
+)  # fmt: skip
+def test_stats_say_what_they_counted(tmp_path, name, shapes, length, has_ops):
+    runner = serve(getattr(model_base, name), tmp_path)
+    if length is None:
+        with pytest.raises(InputRejected, match=f"{name} takes no sequences, only pixel_values; "):
+            runner.stats(2, 8)
+    stats = runner.stats(2, length)
+    assert stats.sequence_length == length
+    assert (stats.floating_point_ops is not None) == has_ops
+    assert stats.inputs.keys() == shapes.keys()
+    for key, shape in shapes.items():
+        for seen, known in zip(stats.inputs[key], shape, strict=True):
+            assert seen == (known or seen) > 0
+
+
+def test_stats_of_a_short_model_are_of_the_longest_it_takes(make):
+    assert make(BertModel).stats(1, None).sequence_length == 128
+    assert make(BertModel, max_position_embeddings=100).stats(1, None).sequence_length == 100
 
 
 def test_counting_beyond_the_positions_is_refused(make):
