@@ -7,6 +7,7 @@ import contextlib
 import inspect
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -33,7 +34,8 @@ from model_base.torch.module_utils import ModuleUtilsMixin
 from model_base.torch.pruning import PruningMixin
 from model_base.torch.saving import SavingMixin
 
-_init_weights = True
+_initialises = ContextVar("_initialises", default=True)
+"""Whether new models initialise their weights; each thread has its own."""
 
 UNLIMITED = 2**31 - 1
 """Tokens, of a model whose positions are relative."""
@@ -50,13 +52,11 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 @contextlib.contextmanager
 def no_init_weights(_enable: bool = True) -> Iterator[None]:
     """Inside the block, new models do not initialise their weights."""
-    global _init_weights
-    before = _init_weights
-    _init_weights = not _enable and before
+    before = _initialises.set(not _enable and _initialises.get())
     try:
         yield
     finally:
-        _init_weights = before
+        _initialises.reset(before)
 
 
 class PreTrainedModel(EmbeddingsMixin, PruningMixin, SavingMixin, ModuleUtilsMixin, nn.Module):
@@ -152,15 +152,14 @@ class PreTrainedModel(EmbeddingsMixin, PruningMixin, SavingMixin, ModuleUtilsMix
             ValueError: the dtype is not floating.
         """
         dtype = kwargs.pop("torch_dtype", None)
-        chosen = torch.get_default_dtype() if dtype is None else float_dtype(dtype, cls.__name__)
-        with default_dtype(chosen):
+        with default_dtype(None if dtype is None else float_dtype(dtype, cls.__name__)):
             return cls(config, **kwargs)
 
     def init_weights(self) -> None:
         """Prune heads as the configuration says, initialise the weights, tie them."""
         if self.config.pruned_heads:
             self.prune_heads(self.config.pruned_heads)
-        if _init_weights:
+        if _initialises.get():
             self.apply(self._init_weights)
             self.tie_weights()
 
@@ -295,7 +294,7 @@ class PreTrainedModel(EmbeddingsMixin, PruningMixin, SavingMixin, ModuleUtilsMix
 
     @classmethod
     def _build_empty(
-        cls, config: Any, dtype: torch.dtype, args: tuple[Any, ...], kwargs: dict[str, Any]
+        cls, config: Any, dtype: torch.dtype | None, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """The model without memory: every tensor on the meta device, tied as it will be."""
         with default_dtype(dtype), without_memory(), no_init_weights():

@@ -5,6 +5,7 @@ Source: transformers 4.19.2, ``PreTrainedModel.from_pretrained``, ``load_sharded
 
 import contextlib
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,14 +99,18 @@ def find_weights(name_or_path: str | Path, flags: frozenset[str], **options: Any
     return resolve_weights(model_files(name_or_path, **options), wish)
 
 
-def pick_dtype(torch_dtype: Any, config: Any, source: Source | None, name: str) -> torch.dtype:
+def pick_dtype(
+    torch_dtype: Any, config: Any, source: Source | None, name: str
+) -> torch.dtype | None:
     """The dtype to build in: as asked, or for ``"auto"`` the config's, else the file's own.
+
+    None is torch's default.
 
     Raises:
         ValueError: not a floating dtype.
     """
     if torch_dtype is None:
-        return torch.get_default_dtype()
+        return None
     if torch_dtype != "auto":
         return float_dtype(torch_dtype, name)
     if config.torch_dtype is not None:
@@ -115,15 +120,20 @@ def pick_dtype(torch_dtype: Any, config: Any, source: Source | None, name: str) 
     return float_dtype(stored, name)
 
 
+_default_dtype = threading.RLock()
+"""Held while torch's default, which is the whole process's, is another."""
+
+
 @contextlib.contextmanager
-def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """Make ``dtype`` torch's default inside the block, whatever happens in it."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
+def default_dtype(dtype: torch.dtype | None) -> Iterator[None]:
+    """Make ``dtype`` torch's default inside the block, one thread at a time; None keeps it."""
+    with _default_dtype:
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(dtype or before)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(before)
 
 
 def tensor_groups(model: nn.Module) -> Groups:
