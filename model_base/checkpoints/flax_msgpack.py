@@ -7,6 +7,7 @@ name, bytes), 3 a numpy scalar; arrays above 2^30 bytes are maps of chunks. The 
 specification for the lengths of extensions and bytes.
 """
 
+import math
 import mmap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -97,13 +98,19 @@ def _extension(data: mmap.mmap, at: int) -> tuple[_Stored, int]:
     unpacker = _unpacker(data, start, raw=True)
     if (parts := unpacker.read_array_header()) != 3:
         raise ValueError(f"an array of {parts} parts; accepted: shape, dtype and bytes")
-    shape, dtype = tuple(unpacker.unpack()), _DTYPES[unpacker.unpack().decode()]
+    shape, dtype = _shape(unpacker.unpack()), _DTYPES[unpacker.unpack().decode()]
     info = TensorInfo(shape, dtype)
     at, num_bytes = _bytes_at(data, start + unpacker.tell())
-    is_shape = all(type(axis) is int and axis >= 0 for axis in shape)
-    if not is_shape or num_bytes != info.num_bytes or at + num_bytes != end or end > len(data):
+    if num_bytes != info.num_bytes or at + num_bytes != end or end > len(data):
         raise ValueError(f"an array of shape {shape} and {dtype} has {num_bytes} bytes")
     return _Stored(info, ((at, num_bytes),)), end
+
+
+def _shape(axes: list[Any]) -> tuple[int, ...]:
+    is_shape = len(axes) <= _MAX_LIST and all(type(axis) is int and axis >= 0 for axis in axes)
+    if not is_shape or math.prod(filter(None, axes)) >= 2**63:
+        raise ValueError(f"{axes!r:.100} is no shape")
+    return tuple(axes)
 
 
 def _length(data: mmap.mmap, at: int, power: int) -> tuple[int, int]:
@@ -126,7 +133,7 @@ def _bytes_at(data: mmap.mmap, at: int) -> tuple[int, int]:
 def _joined(tree: Mapping[str, Any]) -> _Stored:
     """An array that was packed in chunks."""
     chunks: list[_Stored] = _in_order(tree["chunks"])
-    info = TensorInfo(tuple(_in_order(tree["shape"])), chunks[0].info.dtype)
+    info = TensorInfo(_shape(_in_order(tree["shape"])), chunks[0].info.dtype)
     joined = _Stored(info, tuple(piece for chunk in chunks for piece in chunk.pieces))
     if any(chunk.info.dtype != info.dtype for chunk in chunks) or info.num_bytes != sum(
         num_bytes for _, num_bytes in joined.pieces

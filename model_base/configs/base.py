@@ -8,6 +8,7 @@ is refused by name (``check_supported``) instead of ignored.
 
 import copy
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -184,7 +185,7 @@ class PretrainedConfig(PushToHubMixin):
         for unused in ("_from_auto", "_from_pipeline"):
             kwargs.pop(unused, None)
         path = Path(pretrained_model_name_or_path)
-        if path.is_file():
+        if os.path.isfile(path):  # Path.is_file raises on what is too long
             return {**_read_json(path), "name_or_path": str(path)}, kwargs
         files = model_files(pretrained_model_name_or_path, **options)
         return {**read_config(files), "name_or_path": files.label}, kwargs

@@ -1,9 +1,12 @@
 """What can go wrong with the hub, in this library's errors; no raw HTTP exception escapes."""
 
 import contextlib
+import errno
 from collections.abc import Iterator
 
 from model_base.errors import HubConflict, HubUnavailable, ModelBaseError
+
+_OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS})
 
 
 @contextlib.contextmanager
@@ -18,12 +21,17 @@ def failing_as_ours(doing: str, repo_id: str, revision: str | None = None) -> It
     Raises:
         HubConflict: somebody else has committed meanwhile.
         HubUnavailable: anything else.
+        OSError: the disk is full, or may not be written.
     """
     try:
         yield
     except ModelBaseError:
         raise
     except Exception as error:  # any transport's own error; all mean the same to the caller
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+            raise
+        if "Bearer " in str(error):  # the header that is refused, with the token
+            raise HubUnavailable(f"cannot {doing}: the token is not one") from None
         raise _ours(error, doing, repo_id, revision) from error
 
 

@@ -1,5 +1,6 @@
 """Where the files of a model come from: a folder, or a hub repository through its cache."""
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass, field
@@ -10,10 +11,13 @@ from typing_extensions import override
 
 from model_base.errors import HubUnavailable
 from model_base.hub.failures import failing_as_ours
-from model_base.hub.resuming import download_resuming
-from model_base.hub.transport import checked_endpoint, transport
+from model_base.hub.resuming import download
+from model_base.hub.transport import checked_endpoint, checked_token, transport
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
+_COMMIT = re.compile("[0-9a-f]{40}")
+_REVISION = re.compile(r"(?!.*(\.\.|//|/\.))[^./-][^\0- ~^:?*\[\\\x7f\ud800-\udfff]{0,199}")
+"""A git ref, and no path out of the folder of refs."""
 
 
 class ModelFiles(Protocol):
@@ -49,8 +53,7 @@ class HubRepository(ModelFiles):
     """A model repository on the hub, cached by huggingface_hub.
 
     Attributes:
-        options: arguments of ``huggingface_hub.hf_hub_download``; also ``proxies`` and
-            ``resume_download``.
+        options: of ``download``; also ``proxies``.
     """
 
     repo_id: str
@@ -64,21 +67,19 @@ class HubRepository(ModelFiles):
 
     @override
     def find(self, name: str) -> Path | None:
-        import huggingface_hub
         from huggingface_hub import constants
         from huggingface_hub import errors as hub
 
         options = {**self.options, "revision": self.revision}
-        proxies, resuming = options.pop("proxies", None), options.pop("resume_download", False)
-        if constants.is_offline_mode():
-            options["local_files_only"] = True
-        download = download_resuming if resuming else huggingface_hub.hf_hub_download
+        proxies = options.pop("proxies", None)
+        is_local = options.get("local_files_only") or constants.is_offline_mode() or self._has(name)
+        way = contextlib.nullcontext() if is_local else transport(proxies)
         doing = f"get {name} of {self.repo_id!r}"
-        with transport(proxies), failing_as_ours(doing, self.repo_id, self.revision):
+        with way, failing_as_ours(doing, self.repo_id, self.revision):
             try:
-                return Path(download(self.repo_id, name, **options))
+                return download(self.repo_id, name, **{**options, "local_files_only": is_local})
             except hub.LocalEntryNotFoundError:
-                if not options.get("local_files_only"):
+                if not is_local:
                     raise
                 if not self._is_cached(options.get("cache_dir")):
                     raise HubUnavailable(
@@ -88,6 +89,15 @@ class HubRepository(ModelFiles):
             except hub.EntryNotFoundError:
                 pass
         return None
+
+    def _has(self, name: str) -> bool:
+        """Whether the file of this very commit is in the cache."""
+        from huggingface_hub import try_to_load_from_cache
+
+        commit, where = self.revision or "", self.options.get("cache_dir")
+        if not _COMMIT.fullmatch(commit) or self.options.get("force_download"):
+            return False
+        return isinstance(try_to_load_from_cache(self.repo_id, name, where, commit), str)
 
     def _is_cached(self, cache_dir: str | Path | None) -> bool:
         """Whether anything of the repository is in the cache."""
@@ -115,6 +125,14 @@ def pop_hub_options(kwargs: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in given.items() if value is not None}
 
 
+def file_at(name_or_path: str | Path) -> Path | None:
+    """The file a path means: it, or the index of the TensorFlow 1 checkpoint of that prefix."""
+    path = str(Path(name_or_path))
+    if not os.path.exists(path):  # unlike Path.exists it takes names that are too long
+        path += ".index"
+    return Path(path) if os.path.isfile(path) else None
+
+
 def model_files(
     name_or_path: str | Path, *, revision: str | None = None, **options: Any
 ) -> ModelFiles:
@@ -123,20 +141,23 @@ def model_files(
     Args:
         name_or_path: a folder, or ``name`` or ``owner/name`` on the hub.
         revision: branch, tag or commit on the hub.
-        options: of ``pop_hub_options``: arguments of ``hf_hub_download``, ``proxies`` and
-            ``resume_download``.
+        options: of ``pop_hub_options``: those of ``download``, and ``proxies``.
 
     Raises:
         HubUnavailable: neither a folder nor a possible name on the hub.
-        ValueError: ``endpoint`` (``mirror``) is not the address of a hub.
+        ValueError: ``endpoint`` (``mirror``) is not the address of a hub, or ``token`` or
+            ``revision`` cannot be one.
     """
-    path = Path(name_or_path)
-    if str(name_or_path) and path.is_dir():
-        return Folder(path)
-    if not _HUB_ID.fullmatch(str(name_or_path)) or path.exists():
+    if str(name_or_path) and os.path.isdir(name_or_path):
+        return Folder(Path(name_or_path))
+    if not _HUB_ID.fullmatch(str(name_or_path)) or os.path.exists(name_or_path):
         raise HubUnavailable(
             f"{str(name_or_path)!r} is not a folder here, and it cannot be a model on the hub"
         )
+    if revision is not None and not (isinstance(revision, str) and _REVISION.fullmatch(revision)):
+        raise ValueError(f"revision is {revision!r:.100}; accepted: a branch, a tag or a commit")
+    if "token" in options:
+        options["token"] = checked_token(options["token"])
     if (endpoint := checked_endpoint(options.pop("endpoint", None))) is not None:
         options = {"token": False, **options, "endpoint": endpoint}  # a stored one stays at home
     return HubRepository(str(name_or_path), revision, options)

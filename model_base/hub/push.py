@@ -156,6 +156,8 @@ def _opened(
         endpoint, name = parse_url(url)
         token = False if token is None and endpoint is not None and _elsewhere(endpoint) else token
     else:
+        if "\0" in str(path_or_name):
+            raise ValueError(f"repo_path_or_name is {str(path_or_name)!r}; accepted: a path")
         endpoint, name = None, Path(str(path_or_name)).resolve().name
         name = f"{organization}/{name}" if organization else name
         token = True if token is None else token

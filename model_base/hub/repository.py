@@ -7,7 +7,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from model_base.hub.failures import failing_as_ours
-from model_base.hub.transport import checked_endpoint, speaks_xet, transport
+from model_base.hub.transport import checked_endpoint, checked_token, masked, speaks_xet, transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,9 @@ class WritableRepository:
 
         Raises:
             HubUnavailable: the hub refused or cannot be reached.
-            ValueError: ``endpoint`` is not the address of a hub.
+            ValueError: ``endpoint`` is not the address of a hub, or ``token`` none.
         """
-        endpoint = checked_endpoint(endpoint)
+        endpoint, token = checked_endpoint(endpoint), checked_token(token)
         with transport(), failing_as_ours(f"open {name!r} to push to it", name):
             api = _api(endpoint, token)
             url = api.create_repo(name, private=private, exist_ok=True)
@@ -93,13 +93,15 @@ def parse_url(repo_url: str) -> tuple[str | None, str]:
     Raises:
         ValueError: it names no repository, or holds a password.
     """
+    if "@" in repo_url:
+        raise ValueError(
+            f"repo_url (…@{masked(repo_url)}) holds a name or password; pass use_auth_token instead"
+        )
     parts = urlsplit(repo_url)
     name = parts.path.strip("/").removesuffix(".git")
     if parts.scheme not in ("", "http", "https") or name.count("/") != 1:
-        shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        shown = masked(repo_url)
         raise ValueError(f"repo_url is {shown!r}; accepted: https://hub/owner/name, owner/name")
-    if "@" in parts.netloc:
-        raise ValueError("repo_url holds a name or password; pass use_auth_token instead")
     return (f"{parts.scheme}://{parts.netloc}" if parts.scheme else None), name
 
 

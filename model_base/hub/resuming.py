@@ -1,53 +1,102 @@
-"""Downloads that a killed process left are continued.
+"""Downloads into the cache: checked, and continued where a killed process left them.
 
-huggingface_hub starts every download anew and leaves what was killed behind, under a name of its
-own beside the cached file. Whoever holds the file's lock is the only one who downloads it, so
-what lies there then belongs to nobody; it is continued, and the hash the hub gives is checked.
+huggingface_hub starts every download anew, checks no hash, and leaves what was killed behind,
+under a name of its own beside the cached file. Whoever holds the file's lock is the only one who
+downloads it, so what lies there then belongs to nobody.
 """
 
+import contextlib
 import hashlib
+import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from model_base.errors import HubUnavailable
+from model_base.hub.transport import speaks_xet
 
 _HASH = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 
 
-def download_resuming(
+def download(
     repo_id: str,
     filename: str,
     *,
     revision: str | None = None,
     cache_dir: str | Path | None = None,
+    resume_download: bool = False,
+    force_download: bool = False,
     **options: Any,
-) -> str:
-    """As ``huggingface_hub.hf_hub_download``, but continues what an earlier process began.
+) -> Path:
+    """As ``huggingface_hub.hf_hub_download``, but what comes has the hash that the hub gives.
+
+    Args:
+        repo_id: of the model.
+        filename: in the repository.
+        revision: branch, tag or commit; None is ``main``.
+        cache_dir: None is huggingface_hub's.
+        resume_download: continue what an earlier process began.
+        force_download: even if it is in the cache.
+        options: further ones of ``hf_hub_download``.
 
     Raises:
-        HubUnavailable: what came is not what the hub announced, twice.
+        HubUnavailable: what came is not what the hub announced.
         Exception: what ``hf_hub_download`` raises.
     """
     import huggingface_hub
-    from huggingface_hub import constants
+    from huggingface_hub import constants, file_download
 
     cache = Path(cache_dir or constants.HF_HUB_CACHE)
-    ask = {"revision": revision, "cache_dir": cache, **options}
-    known = huggingface_hub.hf_hub_download(repo_id, filename, dry_run=True, **ask)
-    if known.will_download and not options.get("force_download"):
-        _fetch_blob(cache, repo_id, filename, known.commit_hash, options)
-    path: str = huggingface_hub.hf_hub_download(repo_id, filename, **ask)
-    return path
+    ask = {"cache_dir": cache, **options}
+    known = huggingface_hub.hf_hub_download(
+        repo_id, filename, revision=revision, force_download=force_download, dry_run=True, **ask
+    )
+    commit, local = known.commit_hash, Path(known.local_path)
+    is_fetched = (
+        known.will_download
+        and not options.get("local_files_only")
+        and _fetch_blob(cache, repo_id, filename, commit, options, resume_download, force_download)
+    )
+    if is_fetched and force_download:
+        local.unlink(missing_ok=True)
+    if (
+        not known.will_download
+        and local.exists()
+        and known.file_size not in (None, local.stat().st_size)
+    ):
+        raise HubUnavailable(
+            f"{filename} of {repo_id!r} is damaged in the cache: {local.stat().st_size} bytes in "
+            f"place of {known.file_size}; load it with force_download=True"
+        )
+    force = force_download and not is_fetched
+    path = huggingface_hub.hf_hub_download(
+        repo_id, filename, revision=commit, force_download=force, **ask
+    )
+    with contextlib.suppress(OSError):  # a cache that may only be read
+        folder = cache / file_download.repo_folder_name(repo_id=repo_id, repo_type="model")
+        file_download._cache_commit_hash_for_specific_revision(
+            str(folder), revision or constants.DEFAULT_REVISION, commit
+        )
+    return Path(path)
 
 
 def _fetch_blob(
-    cache: Path, repo_id: str, filename: str, commit: str, options: Mapping[str, Any]
-) -> None:
+    cache: Path,
+    repo_id: str,
+    filename: str,
+    commit: str,
+    options: Mapping[str, Any],
+    resuming: bool,
+    anew: bool,
+) -> bool:
     """Put the content into the cache, where ``hf_hub_download`` then finds it.
 
-    What has no hash to check, or goes only by the Xet protocol, is left to that.
+    Returns:
+        False: nothing is there, ``hf_hub_download`` has to fetch it. That is what has no hash to
+        check, but of no mirror; and what goes by the Xet protocol, which has its own checks.
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.constants import MAX_HTTP_DOWNLOAD_SIZE
@@ -56,36 +105,42 @@ def _fetch_blob(
         WeakFileLock,
         build_hf_headers,
     )
+    from huggingface_hub.utils._runtime import is_xet_available
 
     endpoint, token = options.get("endpoint"), options.get("token")
     url = hf_hub_url(repo_id, filename, revision=commit, endpoint=endpoint)
     remote = get_hf_file_metadata(url, token=token, endpoint=endpoint)
     etag = remote.etag or ""
-    if not _HASH.fullmatch(etag) or (remote.size or 0) > MAX_HTTP_DOWNLOAD_SIZE:
-        return
+    by_xet = remote.xet_file_data and is_xet_available() and speaks_xet(endpoint) and not resuming
+    if by_xet or (remote.size or 0) > MAX_HTTP_DOWNLOAD_SIZE:
+        return False
+    if not _HASH.fullmatch(etag):
+        if endpoint is None:
+            return False
+        raise HubUnavailable(f"{endpoint} gives no hash of {filename} of {repo_id!r}")
     folder = repo_folder_name(repo_id=repo_id, repo_type="model")
     blob = cache / folder / "blobs" / etag
     lock = cache / ".locks" / folder / f"{etag}.lock"
     for parent in (blob.parent, lock.parent):
         parent.mkdir(parents=True, exist_ok=True)
     with WeakFileLock(lock):
-        if blob.exists():
-            return
-        partial = _left_over(blob)
+        if blob.exists() and not anew:
+            return True
+        partial = _left_over(blob, keep=resuming)
         for _ in range(2):  # what was left may be damaged; what comes whole is not
             _append(partial, url, build_hf_headers(token=token), remote.size)
             if _has_hash(partial, blob.name):
                 partial.replace(blob)
-                return
+                return True
             partial.unlink()
     raise HubUnavailable(f"{filename} of {repo_id!r} does not have the hash that the hub gives")
 
 
-def _left_over(blob: Path) -> Path:
-    """Where the download goes: holds the longest beginning that was left, the others are gone."""
+def _left_over(blob: Path, *, keep: bool) -> Path:
+    """Where the download goes; of the beginnings that were left the longest is kept, or none."""
     partial = blob.with_name(f"{blob.name}.incomplete")
     found = sorted(blob.parent.glob(f"{blob.name}.*incomplete"), key=lambda p: p.stat().st_size)
-    if found:
+    if found and keep:
         found.pop().replace(partial)
     for path in found:
         path.unlink(missing_ok=True)
@@ -99,8 +154,23 @@ def _append(partial: Path, url: str, headers: dict[str, Any], size: int | None) 
     if size is not None and begun > size:
         partial.unlink()
         begun = 0
-    with partial.open("ab") as file:
+    with _Bounded(partial, size) as file:
         http_get(url, file, resume_size=begun, headers=headers, expected_size=size)
+
+
+class _Bounded(io.BufferedWriter):
+    """A file that is added to, up to a size; beyond it the file is removed."""
+
+    def __init__(self, path: Path, size: int | None) -> None:
+        super().__init__(io.FileIO(path, "ab"))
+        self._path, self._size = path, size
+
+    @override
+    def write(self, data: Any, /) -> int:
+        if self._size is not None and self.tell() + len(data) > self._size:
+            self._path.unlink()
+            raise HubUnavailable(f"the hub sends more than the {self._size} bytes it announced")
+        return super().write(data)
 
 
 def _has_hash(path: Path, etag: str) -> bool:

@@ -6,27 +6,63 @@ side, others wait.
 """
 
 import contextlib
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
+from model_base.errors import HubUnavailable
+
+MAX_WAIT_SECONDS = 120.0
+"""How long a call waits for those that are under way in another manner."""
 _GONE = ("tuna", "bfsu")
 _PUBLIC = "https://huggingface.co"
+_NEVER = set("@?#\\")
+
+
+def masked(url: str) -> str:
+    """An address for messages: without name, password and query."""
+    return re.split("[?#]", url.rpartition("@")[2])[0]
+
+
+def checked_token(token: Any) -> bool | str | None:
+    """A token without the spaces around it.
+
+    Raises:
+        ValueError: no header can hold it; the message does not show it.
+    """
+    if isinstance(token, str) and re.fullmatch("[!-~]+", token := token.strip()):
+        return token
+    if token is None or isinstance(token, bool):
+        return token
+    raise ValueError("the token is not one; accepted: printable ASCII text, True, False, None")
 
 
 def checked_endpoint(endpoint: str | None) -> str | None:
     """The address of a hub without a slash at its end; None stays None, the default hub.
 
     Raises:
-        ValueError: the name of a mirror that is gone, or not an HTTP address.
+        ValueError: the name of a mirror that is gone, or not an HTTP address, or one with a
+            password or a query.
     """
     if endpoint is None:
         return None
     if endpoint in _GONE:
         raise ValueError(f"the mirror {endpoint!r} is gone; accepted: the URL of a hub, or None")
-    if not endpoint.startswith(("http://", "https://")):
-        raise ValueError(f"mirror is {endpoint!r}; accepted: the URL of a hub, or None")
+    if not _is_address(endpoint):
+        shown = masked(str(endpoint))
+        raise ValueError(f"mirror is {shown!r}; accepted: the URL of a hub, or None")
     return endpoint.rstrip("/")
+
+
+def _is_address(url: Any) -> bool:
+    if not isinstance(url, str) or not re.fullmatch(r"https?://[!-~]+", url) or set(url) & _NEVER:
+        return False
+    try:
+        return bool(urlsplit(url).hostname) and urlsplit(url).port != 0
+    except ValueError:
+        return False
 
 
 def speaks_xet(endpoint: str | None) -> bool:
@@ -40,7 +76,7 @@ def speaks_xet(endpoint: str | None) -> bool:
 def transport(proxies: Mapping[str, str | None] | None = None, xet: bool = True) -> Iterator[None]:
     """Inside the block huggingface_hub's calls go through ``proxies``.
 
-    A block inside must want the same: it waits for ever otherwise.
+    A block inside must want the same: it waits in vain otherwise.
 
     Args:
         proxies: as the library requests takes them, ``{"https": "host:port"}``; keys are a
@@ -48,8 +84,13 @@ def transport(proxies: Mapping[str, str | None] | None = None, xet: bool = True)
         xet: whether the Xet protocol may be used. It knows no proxies, so never with them.
 
     Raises:
+        HubUnavailable: other calls took ``MAX_WAIT_SECONDS``.
         ValueError: a key or an address in ``proxies`` is not one.
     """
+    if not isinstance(proxies, Mapping | None) or not all(
+        isinstance(key, str) and isinstance(way, str | None) for key, way in (proxies or {}).items()
+    ):
+        raise ValueError("proxies is no map of addresses; accepted: {'https': 'http://host:port'}")
     wanted = frozenset((proxies or {}).items()), xet and not proxies
     with _shared.used_as(wanted):
         yield
@@ -71,7 +112,13 @@ class _Shared:
     @contextlib.contextmanager
     def used_as(self, wanted: _Settings) -> Iterator[None]:
         with self._changed:
-            self._changed.wait_for(lambda: self._users == 0 or self._now == wanted)
+            if not self._changed.wait_for(
+                lambda: self._users == 0 or self._now == wanted, MAX_WAIT_SECONDS
+            ):
+                raise HubUnavailable(
+                    "calls of the hub through other proxies or by another protocol took over "
+                    f"{MAX_WAIT_SECONDS:g} s; try again later"
+                )
             if self._users == 0:
                 self._restore = _install(*wanted)
                 self._now = wanted
@@ -107,13 +154,14 @@ def _install(proxies: frozenset[tuple[str, str | None]], xet: bool) -> Callable[
 
 def _client(mounts: Mapping[str, Any]) -> Any:
     import httpx2
+    from huggingface_hub import constants
     from huggingface_hub.utils._http import hf_request_event_hook
 
     return httpx2.Client(
         mounts=mounts,
         event_hooks={"request": [hf_request_event_hook]},
         follow_redirects=True,
-        timeout=None,
+        timeout=constants.DEFAULT_REQUEST_TIMEOUT,
     )
 
 

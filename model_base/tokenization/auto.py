@@ -7,9 +7,14 @@ from typing import Any
 from tokenizers import Tokenizer, normalizers, processors
 
 from model_base.hub.files import HUB_OPTIONS, Folder, ModelFiles, model_files, pop_hub_options
-from model_base.tokenization.base import PreTrainedTokenizer, PreTrainedTokenizerFast
+from model_base.tokenization.base import (
+    OLDER_SETTINGS,
+    PreTrainedTokenizer,
+    PreTrainedTokenizerFast,
+)
 from model_base.tokenization.ctc import CTC_TOKENS, CTCTokenizer, characters
-from model_base.tokenization.files import TokenizerFiles, read_config, read_tokenizer
+from model_base.tokenization.files import READERS, TokenizerFiles, read_config, read_tokenizer
+from model_base.tokenization.json_files import read_object
 from model_base.tokenization.sentencepiece_files import BUILD_SETTINGS
 from model_base.tokenization.settings import (
     BERT_SETTINGS,
@@ -32,16 +37,16 @@ _FLAGS = tuple(dict.fromkeys([*BERT_SETTINGS, *_AROUND, *BUILD_SETTINGS]))
 _OVERRIDES = (*_TOKENS, *_ATTRIBUTES, *_FLAGS, "word_delimiter_token")
 """Settings that a caller may give in place of what the files say."""
 _NO_EFFECT = ("use_fast", "trust_remote_code", "subfolder", "verbose")
-_FILES = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-    "vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model",
-    "tokenizer.model", "chat_template.jinja",
-    "chat_template.json", "config.json",
+FILES = (
+    *(name for names in READERS for name in names.split(" with ")),
+    "tokenizer_config.json", *OLDER_SETTINGS, "config.json",
 )  # fmt: skip
-_WITH_TYPES = ("Bert", "Albert", "Electra", "MobileBert", "ConvBert", "LayoutLM", "MPNet",
-               "Deberta", "XLNet", "PreTrained", "Tokenizers")  # fmt: skip
-"""Classes, by how their names begin, whose models tell two texts apart by token types."""
-_PADDED_LEFT = ("Llama", "Gemma", "CodeLlama", "XLNet")
+"""Whatever a tokenizer may be read from."""
+_WITH_TYPES = ("bert", "albert", "electra", "mobilebert", "convbert", "layoutlm", "deberta",
+               "xlnet", "pretrained", "tokenizers")  # fmt: skip
+"""Families whose models tell two texts apart by token types, by how their names begin; as
+``_family`` gives them."""
+_PADDED_LEFT = ("llama", "gemma", "codellama", "mistral", "xlnet")
 _CTC_CLASSES = ("Wav2Vec2CTCTokenizer", "Wav2Vec2Tokenizer")
 
 
@@ -102,7 +107,8 @@ def load(folder: Path, overrides: Mapping[str, Any] | None = None) -> PreTrained
     _check_flags(changes)
     config = read_config(folder, changes)
     tokenizer: PreTrainedTokenizer
-    if config.get("tokenizer_class") in _CTC_CLASSES:
+    name = config.get("tokenizer_class")
+    if name in _CTC_CLASSES or (name is None and _family(folder, config) == "wav2vec2"):
         own = {name: changes.pop(name) for name in _CTC_SETTINGS if name in changes}
         config = {**CTC_TOKENS, **config, **own}
         backend = characters(folder, config)
@@ -199,7 +205,7 @@ def _folder(files: ModelFiles) -> Path:
     """The folder of the files that the hub has; all of them are brought into one."""
     if isinstance(files, Folder):
         return files.path
-    found = [path for name in _FILES if (path := files.find(name)) is not None]
+    found = [path for name in FILES if (path := files.find(name)) is not None]
     return found[0].parent if found else Path()
 
 
@@ -209,14 +215,14 @@ def _settings(
     files: TokenizerFiles | None,
     overrides: Mapping[str, Any],
 ) -> TokenizerSettings:
-    name = str(config.get("tokenizer_class") or "PreTrained")
+    family = _family(folder, config)
     inputs = config.get("model_input_names") or (
         ("input_ids", "token_type_ids", "attention_mask")
-        if name.startswith(_WITH_TYPES)
+        if family.startswith(_WITH_TYPES)
         else ("input_ids", "attention_mask")
     )
     contents = {key: content_of(config.get(key)) for key in NAMES}
-    side = config.get("padding_side") or ("left" if name.startswith(_PADDED_LEFT) else "right")
+    side = config.get("padding_side") or ("left" if family.startswith(_PADDED_LEFT) else "right")
     return TokenizerSettings(
         special={key: text for key, text in contents.items() if text},
         additional=_additional(config),
@@ -227,6 +233,12 @@ def _settings(
         clean_up_spaces=config.get("clean_up_tokenization_spaces") is not False,
         chat_template=_chat_template(folder, config, overrides),
     )
+
+
+def _family(folder: Path, config: Mapping[str, Any]) -> str:
+    """Whose tokenizer it is, in small letters: by its class, else by the kind of the model."""
+    name = config.get("tokenizer_class") or read_object(folder / "config.json").get("model_type")
+    return str(name or "PreTrained").replace("-", "").replace("_", "").lower()
 
 
 def _additional(config: Mapping[str, Any]) -> tuple[str, ...]:

@@ -11,8 +11,10 @@ from typing import Any
 
 import tokenizers
 from tokenizers import decoders, models
+from typing_extensions import override
 
 from model_base.hub.push import PushToHubMixin, pop_push_options
+from model_base.saving import all_or_nothing
 from model_base.tokenization import chat
 from model_base.tokenization.encoding import (
     BatchEncoding,
@@ -27,6 +29,10 @@ from model_base.tokenization.tokens import TokenizerSettings, TokenTable
 
 __all__ = ["BatchEncoding", "PreTrainedTokenizer", "PreTrainedTokenizerFast"]
 
+OLDER_SETTINGS = (
+    "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "chat_template.json",
+)  # fmt: skip
+"""Files whose settings win over those of ``tokenizer_config.json``, which has them all now."""
 _STRATEGIES = {True: "longest_first", "longest_first": "longest_first",
                "only_first": "only_first", "only_second": "only_second"}  # fmt: skip
 _SPACED = (
@@ -379,6 +385,10 @@ class PreTrainedTokenizer(PushToHubMixin, TokenTable):
     ) -> None:
         """Write ``tokenizer.json`` and ``tokenizer_config.json`` into a folder, made if need be.
 
+        They are written under other names first and renamed when all are there, so that a full
+        disk leaves the folder as it was. Older settings files, which would win over the new ones,
+        are then removed.
+
         Args:
             save_directory: the folder.
             push_to_hub: save and push in one commit; the repository, by default named as the
@@ -393,8 +403,13 @@ class PreTrainedTokenizer(PushToHubMixin, TokenTable):
         if push_to_hub:
             self._save_pushing(Path(save_directory), self.save_pretrained, options)
             return
-        folder, settings = Path(save_directory), self.settings
+        folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
+        with all_or_nothing(folder, self._belongs_to_earlier_save) as scratch:
+            self._write(scratch)
+
+    def _write(self, folder: Path) -> None:
+        settings = self.settings
         config = {
             **settings.special,
             "additional_special_tokens": list(settings.additional),
@@ -408,6 +423,10 @@ class PreTrainedTokenizer(PushToHubMixin, TokenTable):
         }
         text = json.dumps({k: v for k, v in config.items() if v is not None}, indent=2)
         (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
+
+    @override
+    def _belongs_to_earlier_save(self, file: str) -> bool:
+        return file in OLDER_SETTINGS
 
     def _save_vocabulary(self, folder: Path) -> dict[str, Any]:
         """Write the tokens; returns the settings that say how they are read again."""

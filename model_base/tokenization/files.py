@@ -6,6 +6,7 @@ that would change ids and are not applied are refused by name.
 """
 
 import base64
+import itertools
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -87,13 +88,13 @@ def read_tokenizer(folder: Path, overrides: Mapping[str, Any] | None = None) -> 
     """
     given = overrides or {}
     config = read_config(folder, given)
-    for names, read in _READERS.items():
+    for names, read in READERS.items():
         paths = [folder / name for name in names.split(" with ")]
         if all(path.is_file() for path in paths):
             tokenizer, config = read(paths[0], config, given)
             break
     else:
-        raise TokenizerNotFound(_READERS)
+        raise TokenizerNotFound(READERS)
     tokenizer.no_padding()
     tokenizer.no_truncation()
     _add_tokens(tokenizer, config, read_object(folder / "added_tokens.json"))
@@ -149,7 +150,7 @@ def _from_json(path: Path, config: _Settings, _: _Settings) -> _Read:
     return tokenizer, config
 
 
-_READERS: Mapping[str, Callable[[Path, _Settings, _Settings], _Read]] = {
+READERS: Mapping[str, Callable[[Path, _Settings, _Settings], _Read]] = {
     "tokenizer.json": _from_json,
     "vocab.txt": _from_words,
     "vocab.json with merges.txt": _from_merges,
@@ -278,18 +279,21 @@ def _add_tokens(
 ) -> None:
     """Add the tokens that the settings declare and the tokenizer file does not."""
     known = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
-    for token_id, token in _declared(config, older):
-        if token.content not in known:
-            _add(tokenizer, token)
+    declared = list(_declared(config, older))
+    _add(tokenizer, [token for _, token in declared if token.content not in known])
+    for token_id, token in declared:
         found = tokenizer.token_to_id(token.content)
         if found != token_id:
             raise UnsupportedTokenizer(
                 f"added token {token.content!r}: declared with id {token_id}, found with {found}"
             )
-    for value in _special_values(config):
-        content = content_of(value)
-        if content and content not in known and tokenizer.token_to_id(content) is not None:
-            _add(tokenizer, _token(value, special=True))
+    named = ((value, content_of(value)) for value in _special_values(config))
+    special = [
+        _token(value, special=True)
+        for value, content in named
+        if content and content not in known and tokenizer.token_to_id(content) is not None
+    ]
+    _add(tokenizer, special)
     for value in config.get("additional_special_tokens") or ():
         if tokenizer.token_to_id(content_of(value) or "") is None:
             raise UnsupportedTokenizer(
@@ -315,11 +319,10 @@ def _special_values(config: Mapping[str, Any]) -> Iterator[Any]:
     yield from config.get("additional_special_tokens") or ()
 
 
-def _add(tokenizer: tokenizers.Tokenizer, token: AddedToken) -> None:
-    if token.special:
-        tokenizer.add_special_tokens([token])
-    else:
-        tokenizer.add_tokens([token])
+def _add(tokenizer: tokenizers.Tokenizer, tokens: list[AddedToken]) -> None:
+    """Add in few calls: each one makes the search for all the added tokens anew."""
+    for special, group in itertools.groupby(tokens, key=lambda token: token.special):
+        (tokenizer.add_special_tokens if special else tokenizer.add_tokens)(list(group))
 
 
 def _token(value: Any, *, special: bool = False) -> AddedToken:

@@ -25,6 +25,7 @@ from tokenizers import (
     processors,
 )
 
+from model_base.log import get_logger
 from model_base.tokenization.settings import (
     NAMES,
     UnsupportedTokenizer,
@@ -33,6 +34,8 @@ from model_base.tokenization.settings import (
     content_of,
     failing_as,
 )
+
+logger = get_logger("tokenization")
 
 MAX_MODEL_BYTES = 8 * 2**20
 """The largest in use, XLM-RoBERTa's of 250,000 pieces, takes 5 MiB."""
@@ -103,7 +106,13 @@ def from_sentencepiece(
             settings["additional_special_tokens"] = [*given, *_extra_ids(settings)[::-1]]
     check_size(path, MAX_MODEL_BYTES)
     with failing_as(lambda why: UnsupportedTokenizer(f"{path.name}: not readable ({why})")):
-        return _built(family, _parsed(path.read_bytes()), settings), settings
+        model = _parsed(path.read_bytes())
+        if model.trainer_spec.byte_fallback != family.byte_fallback:
+            logger.warning(
+                "%s: byte_fallback is %s, which is not honoured: a %s has %s",
+                path.name, model.trainer_spec.byte_fallback, name, family.byte_fallback,
+            )  # fmt: skip
+        return _built(family, model, settings), settings
 
 
 def _parsed(content: bytes) -> Any:

@@ -78,7 +78,8 @@ def _is_name(value: Any) -> bool:
 
 
 def _is_token(value: Any) -> bool:
-    return content_of(value) is not None
+    content = content_of(value)  # of lone surrogates nothing can be made
+    return content is not None and content == content.encode(errors="ignore").decode()
 
 
 def _are_tokens(value: Any) -> bool:

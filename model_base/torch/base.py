@@ -8,15 +8,16 @@ import inspect
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from model_base.configs.base import PretrainedConfig
 from model_base.conversion.rules import LEGACY
-from model_base.hub.files import pop_hub_options
+from model_base.hub.files import file_at, pop_hub_options
+from model_base.torch import layers
 from model_base.torch.arrays import float_dtype
 from model_base.torch.embeddings import EmbeddingsMixin
 from model_base.torch.empty import without_memory
@@ -160,8 +161,22 @@ class PreTrainedModel(EmbeddingsMixin, PruningMixin, SavingMixin, ModuleUtilsMix
         if self.config.pruned_heads:
             self.prune_heads(self.config.pruned_heads)
         if _initialises.get():
-            self.apply(self._init_weights)
+            modules: dict[nn.Module, None] = {}
+            self.apply(modules.setdefault)  # those within others first, shared ones once
+            for module in modules:
+                self._init_weights(module)
             self.tie_weights()
+
+    @override
+    def _init_weights(self, module: nn.Module) -> None:
+        """Normal weights of the configuration's ``initializer_range``, zero biases, unit norms.
+
+        Raises:
+            NotImplementedError: the configuration has none, and the class no way of its own.
+        """
+        if not hasattr(self.config, "initializer_range"):
+            super()._init_weights(module)
+        layers.normal_init(module, self.config.initializer_range)
 
     def gradient_checkpointing_enable(self) -> None:
         """Recompute activations in the backward pass instead of keeping them.
@@ -305,11 +320,8 @@ class PreTrainedModel(EmbeddingsMixin, PruningMixin, SavingMixin, ModuleUtilsMix
 
 def _folder_of(where: Any) -> Any:
     """The folder beside a weight file; anything else as it is."""
-    path = Path(where)
-    if path.is_file() and path.suffix != ".json":
-        return path.parent
-    is_prefix = not path.exists() and path.with_name(path.name + ".index").is_file()
-    return path.parent if is_prefix else where
+    path = file_at(where)
+    return where if path is None or path.suffix == ".json" else path.parent
 
 
 @contextlib.contextmanager

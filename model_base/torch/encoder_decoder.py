@@ -15,17 +15,22 @@ from model_base.torch.layouts import Layout
 from model_base.torch.module_utils import MixinBase
 
 
-class EncoderDecoder(MixinBase):
-    """A trunk of two halves, ``encoder`` and ``decoder``, which read tokens."""
+class HasEncoder(MixinBase):
+    """Access to an ``encoder``."""
 
-    config: Any
     encoder: Any
-    decoder: Any
 
     def get_encoder(self) -> nn.Module:
         """The encoder."""
         half: nn.Module = self.encoder
         return half
+
+
+class EncoderDecoder(HasEncoder):
+    """A trunk of two halves, ``encoder`` and ``decoder``, which read tokens."""
+
+    config: Any
+    decoder: Any
 
     def get_decoder(self) -> nn.Module:
         """The decoder."""

@@ -9,6 +9,7 @@ the tokens, which are the layout's.
 Source: transformers 4.19.2; the decoders' heads 4.57.3 (arguments, losses).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -163,6 +164,63 @@ class NextToken(TokenHead):
         )  # fmt: skip
         scores = self.token_scores(trunk.last_hidden_state)
         output = outputs.CausalLMOutputWithPast(layers.next_token_loss(scores, labels), scores)
+        return forward.finish(output, self.config, return_dict, trunk)
+
+
+class MaskedToken(MixinBase):
+    """An encoder's scores of masked tokens; it may read another encoder's states."""
+
+    config: Any
+    base_model: Any
+    token_scores: Callable[[Tensor], Tensor]
+    """``[…, H]`` → ``[…, V]``."""
+
+    def forward(
+        self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
+        position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
+        encoder_hidden_states: Maybe = None, encoder_attention_mask: Maybe = None,
+        labels: Maybe = None, output_attentions: Flag = None, output_hidden_states: Flag = None,
+        return_dict: Flag = None, layout: Layout | None = None,
+    ) -> Any:  # fmt: skip
+        """Logits ``[…, V]``; labels int64 ``[B, L]``, -100 where there is nothing to guess."""
+        trunk = self.base_model(
+            input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds,
+            encoder_hidden_states, encoder_attention_mask,
+            output_attentions=output_attentions, output_hidden_states=output_hidden_states,
+            return_dict=True, layout=layout,
+        )  # fmt: skip
+        scores = self.token_scores(trunk.last_hidden_state)
+        output = outputs.MaskedLMOutput(layers.token_loss(scores, labels), scores)
+        return forward.finish(output, self.config, return_dict, trunk)
+
+
+class NextTokenWithCrossAttention(MixinBase):
+    """Scores of the next token, of an encoder that is used as a decoder."""
+
+    config: Any
+    base_model: Any
+    token_scores: Callable[[Tensor], Tensor]
+    """``[…, H]`` → ``[…, V]``."""
+
+    def forward(
+        self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
+        position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
+        encoder_hidden_states: Maybe = None, encoder_attention_mask: Maybe = None,
+        labels: Maybe = None, past_key_values: Any = None, use_cache: Flag = None,
+        output_attentions: Flag = None, output_hidden_states: Flag = None,
+        return_dict: Flag = None, layout: Layout | None = None,
+    ) -> Any:  # fmt: skip
+        """Logits ``[…, V]``; labels int64 ``[B, L]`` are the ids, shifted here."""
+        trunk = self.base_model(
+            input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds,
+            encoder_hidden_states, encoder_attention_mask, past_key_values,
+            use_cache if labels is None else False, output_attentions, output_hidden_states,
+            return_dict=True, layout=layout,
+        )  # fmt: skip
+        scores = self.token_scores(trunk.last_hidden_state)
+        output = outputs.CausalLMOutputWithCrossAttentions(
+            layers.next_token_loss(scores, labels), scores
+        )
         return forward.finish(output, self.config, return_dict, trunk)
 
 

@@ -205,10 +205,19 @@ def token_loss(logits: Tensor, labels: Tensor | None) -> Tensor | None:
     return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), labels.reshape(-1))
 
 
+_PACKED_LABELS = "labels given with a packed layout; accepted: with padded batches"
+
+
 def next_token_loss(logits_BLN: Tensor, labels_BL: Tensor | None) -> Tensor | None:
-    """Mean cross entropy of each token given those before it."""
+    """Mean cross entropy of each token given those before it.
+
+    Raises:
+        ValueError: labels of packed tokens, whose sequences it cannot tell apart.
+    """
     if labels_BL is None:
         return None
+    if logits_BLN.dim() < 3:
+        raise ValueError(_PACKED_LABELS)
     return token_loss(logits_BLN[:, :-1], labels_BL[:, 1:])
 
 
@@ -216,8 +225,10 @@ def shift_right(labels_BL: Tensor, start_id: int | None, pad_id: int | None) -> 
     """Decoder ids of labels: a start in front, the last left out, padding where there is none.
 
     Raises:
-        ValueError: one of the two ids is None.
+        ValueError: one of the two ids is None, or labels of packed tokens.
     """
+    if labels_BL.dim() < 2:
+        raise ValueError(_PACKED_LABELS)
     if start_id is None or pad_id is None:
         raise ValueError("config needs decoder_start_token_id and pad_token_id to shift labels")
     shifted = labels_BL.roll(1, dims=-1)

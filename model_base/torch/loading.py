@@ -21,7 +21,7 @@ from model_base.checkpoints.torch_bin import from_numpy, to_numpy
 from model_base.conversion.conventions import torch_names
 from model_base.conversion.rules import LEGACY, Recipes, Rule
 from model_base.errors import CheckpointMismatch
-from model_base.hub.files import Folder, model_files
+from model_base.hub.files import Folder, file_at, model_files
 from model_base.loading.match import Match, Wanted, canonical, match
 from model_base.loading.report import LoadReport
 from model_base.loading.resolve import (
@@ -90,11 +90,8 @@ def find_weights(name_or_path: str | Path, flags: frozenset[str], **options: Any
         CheckpointNotFound: there are none of the kinds asked for.
         CheckpointUnreadable: an index or a name is damaged, or the format is not read here.
     """
-    path, wish = Path(name_or_path), Wish(flags)
-    index = path.with_name(path.name + ".index")  # a TensorFlow 1 checkpoint goes by its prefix
-    if not path.exists() and index.is_file():
-        path = index
-    if path.is_file():
+    wish = Wish(flags)
+    if (path := file_at(name_or_path)) is not None:
         return resolve_file(path, wish)
     return resolve_weights(model_files(name_or_path, **options), wish)
 

@@ -1,9 +1,9 @@
-"""The layer of BERT and its kin: each half ends in a residual and a LayerNorm.
+"""BERT and its kin: layers whose halves end in a residual and a LayerNorm, and the trunk of them.
 
 Its modules have the names that checkpoints of BERT, RoBERTa and ELECTRA know.
 
-Shape letters: B batch, S tokens of an encoder, H hidden, N heads, D head size. ``[…]`` stands for
-the axes of the tokens, which are the layout's.
+Shape letters: B batch, L length, S keys or tokens of another encoder, H hidden, E width of words,
+N heads, D head size. ``[…]`` stands for the axes of the tokens, which are the layout's.
 
 Source: transformers 4.19.2, ``modeling_bert.py``.
 """
@@ -11,15 +11,18 @@ Source: transformers 4.19.2, ``modeling_bert.py``.
 # Calling a module is Any to the type checker; every forward here says what it returns.
 # mypy: disable-error-code="no-any-return"
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
+from typing_extensions import override
 
-from model_base import forward
+from model_base import forward, outputs
 from model_base.torch import attention, layers, layouts, pruning
+from model_base.torch.arguments import Flag, Maybe
 from model_base.torch.attention import Scoring
 from model_base.torch.layouts import Layout, Memory
+from model_base.torch.module_utils import MixinBase
 
 
 class SelfAttention(nn.Module):
@@ -63,7 +66,7 @@ class SelfAttention(nn.Module):
         )
 
     def _heads(self, hidden: Tensor) -> Tensor:
-        return hidden.view(*hidden.shape[:-1], self.num_attention_heads, self.attention_head_size)
+        return layers.split_heads(hidden, self.attention_head_size)
 
     def _distance_scores(self, *tensors: Tensor) -> Tensor:
         with_keys = self.position_embedding_type == "relative_key_query"
@@ -132,42 +135,115 @@ class PostNormLayer(nn.Module):
         return self.output(self.intermediate(hidden), hidden)
 
 
-def run_encoder(
-    model: Any,
-    embedded: Tensor,
-    layout: Layout,
-    encoder_states: Tensor | None,
-    encoder_mask: Tensor | None,
-    past_key_values: Any,
-    *,
-    keep_weights: bool,
-    keep_cache: bool,
-) -> tuple[tuple[Tensor, ...], Memory | None]:
-    """Run the layers ``model.encoder.layer``.
+class Encoder(MixinBase):
+    """A trunk of ``embeddings`` and ``encoder.layer``; a decoder if ``config.is_decoder``."""
 
-    Args:
-        model: the trunk.
-        embedded: ``[…, H]``.
-        layout: of its tokens.
-        encoder_states: ``[B, S, H]`` of an encoder, for cross-attention; None without.
-        encoder_mask: ``[B, S]``.
-        past_key_values: for each layer, the encoder's third and fourth.
-        keep_weights: collect the attention weights over the encoder.
-        keep_cache: collect the encoder's keys and values.
+    config: Any
+    embeddings: Any
+    encoder: Any
+    gradient_checkpointing: bool
 
-    Returns:
-        The states before each layer and after the last, and the memory that was made.
+    def get_input_embeddings(self) -> nn.Module:
+        """The module that turns token ids into vectors."""
+        words: nn.Module = self.embeddings.word_embeddings
+        return words
 
-    Raises:
-        ValueError: states of an encoder for a model without cross-attention.
-    """
-    forward.check_cross_attention(model.config, encoder_states)
-    memory = layouts.memory_for(
-        model, encoder_states, encoder_mask, layouts=(layout, None),
-        past_key_values=past_key_values, keep_weights=keep_weights, keep_cache=keep_cache,
-    )  # fmt: skip
-    states = layers.run_layers(
-        model.encoder.layer, embedded, layout, memory, encoder_states,
-        recompute=model.gradient_checkpointing and model.training,
-    )  # fmt: skip
-    return states, memory
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace that module."""
+        self.embeddings.word_embeddings = value
+
+    def _prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
+        for layer, numbers in heads_to_prune.items():
+            self.encoder.layer[layer].attention.prune_heads(numbers)
+
+    def positions(self, input_ids: Maybe, position_ids: Maybe, past_key_values: Any) -> Maybe:
+        """How a padded batch is numbered, ``[B, L]``; None: from the length of the cache on."""
+        return position_ids
+
+    def embed(
+        self, input_ids: Maybe, token_type_ids: Maybe, inputs_embeds: Maybe, layout: Layout
+    ) -> Tensor:
+        """``[…, H]``: what the first layer reads."""
+        return self.embeddings(input_ids, token_type_ids, inputs_embeds, layout)
+
+    def output(
+        self, states: tuple[Tensor, ...], layout: Layout, memory: Memory | None, keep_states: bool
+    ) -> outputs.ModelOutput:
+        """What is returned of the states before each layer and after the last."""
+        return outputs.BaseModelOutputWithPastAndCrossAttentions(
+            states[-1],
+            layouts.cache_of(layout, memory),
+            states if keep_states else None,
+            layouts.weights_of(layout),
+            layouts.weights_of(memory),
+        )
+
+    def forward(
+        self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
+        position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
+        encoder_hidden_states: Maybe = None, encoder_attention_mask: Maybe = None,
+        past_key_values: Any = None, use_cache: Flag = None, output_attentions: Flag = None,
+        output_hidden_states: Flag = None, return_dict: Flag = None, layout: Layout | None = None,
+    ) -> Any:  # fmt: skip
+        """Compute hidden states.
+
+        Args:
+            input_ids: int64 ``[B, L]``, or ``[T]`` with a packed ``layout``.
+            attention_mask: ``[B, S]`` or ``[B, L, S]``; 1 keeps a token, 0 hides it.
+            token_type_ids: like ``input_ids``; None means zeros.
+            position_ids: ``[B, L]``; None counts, as ``positions`` says.
+            head_mask: ``[N]`` or ``[layers, N]``.
+            inputs_embeds: ``[…, E]`` in place of ``input_ids``, as wide as the words.
+            encoder_hidden_states: ``[B, S, H]`` for cross-attention.
+            encoder_attention_mask: ``[B, S]``.
+            past_key_values: for each layer keys and values ``[B, N, S, D]``.
+            use_cache: return ``past_key_values``; a decoder's default is the config's.
+            output_attentions: return the attention weights of each layer.
+            output_hidden_states: return the hidden states of each layer.
+            return_dict: return a ``ModelOutput``, else a tuple.
+            layout: how tokens lie in memory; replaces mask, positions, cache and head mask.
+
+        Raises:
+            ValueError: both or neither of ``input_ids`` and ``inputs_embeds``; a ``layout`` with
+                an argument that it replaces; states of an encoder without cross-attention.
+        """
+        config, tokens = self.config, forward.tokens_of(input_ids, inputs_embeds)
+        keep_weights = forward.chosen(output_attentions, config.output_attentions)
+        keep_states = forward.chosen(output_hidden_states, config.output_hidden_states)
+        keep_cache = config.is_decoder and forward.chosen(use_cache, config.use_cache)
+        if layout is None:
+            position_ids = self.positions(input_ids, position_ids, past_key_values)
+        layout = layouts.layout_for(
+            self, tokens, layout, attention_mask, position_ids, head_mask, past_key_values,
+            keep_weights=keep_weights, keep_cache=keep_cache,
+        )  # fmt: skip
+        embedded = self.embed(input_ids, token_type_ids, inputs_embeds, layout)
+        forward.check_cross_attention(config, encoder_hidden_states)
+        memory = layouts.memory_for(
+            self, encoder_hidden_states, encoder_attention_mask, layouts=(layout, None),
+            past_key_values=past_key_values, keep_weights=keep_weights, keep_cache=keep_cache,
+        )  # fmt: skip
+        states = layers.run_layers(
+            self.encoder.layer, embedded, layout, memory, encoder_hidden_states,
+            recompute=self.gradient_checkpointing and self.training,
+        )  # fmt: skip
+        return forward.finish(self.output(states, layout, memory, keep_states), config, return_dict)
+
+
+class PooledEncoder(Encoder):
+    """With a ``pooler`` of each text's first token, or None in its place."""
+
+    pooler: Any
+
+    @override
+    def output(
+        self, states: tuple[Tensor, ...], layout: Layout, memory: Memory | None, keep_states: bool
+    ) -> outputs.ModelOutput:
+        return outputs.BaseModelOutputWithPoolingAndCrossAttentions(
+            states[-1],
+            self.pooler(layout.first_tokens(states[-1])) if self.pooler else None,
+            hidden_states=states if keep_states else None,
+            past_key_values=layouts.cache_of(layout, memory),
+            attentions=layouts.weights_of(layout),
+            cross_attentions=layouts.weights_of(memory),
+        )

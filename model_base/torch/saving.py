@@ -3,13 +3,11 @@
 Source: transformers 4.19.2, ``PreTrainedModel.save_pretrained`` and ``shard_checkpoint``.
 """
 
-import contextlib
 import inspect
 import os
 import re
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,6 +21,7 @@ from model_base.checkpoints import SAFETENSORS
 from model_base.checkpoints.sharding import Index, plan_shards, shard_name, write_index
 from model_base.checkpoints.torch_bin import to_numpy
 from model_base.hub.push import PushToHubMixin, pop_push_options
+from model_base.saving import all_or_nothing
 from model_base.torch.module_utils import ModuleUtilsMixin
 
 _WEIGHT_FILE = re.compile(r"(pytorch_model|model)(-\d+-of-\d+)?\.(bin|safetensors)(\.index\.json)?")
@@ -106,13 +105,11 @@ class SavingMixin(PushToHubMixin, ModuleUtilsMixin):
             tensors.pop(name, None)
         if safe:
             tensors = _without_duplicates(tensors)
-        with _all_or_nothing(folder) as scratch:
+        is_replaced = self._belongs_to_earlier_save if is_main_process else lambda _: False
+        with all_or_nothing(folder, is_replaced) as scratch:
             if is_main_process:
                 self._write_config(scratch, model)
             _write_weights(scratch, tensors, max_shard_size, safe, save_function)
-            written = {path.name for path in scratch.iterdir()}
-        if is_main_process:
-            _remove_stale(folder, written)
 
     @override
     def _belongs_to_earlier_save(self, file: str) -> bool:
@@ -178,20 +175,3 @@ def _call(save_function: Callable[..., Any], shard: Mapping[str, Tensor], path: 
         save_function(shard, path)
     except RuntimeError as error:  # what torch.save raises on a full disk
         raise OSError(f"cannot write {path.name}: {error}") from error
-
-
-@contextlib.contextmanager
-def _all_or_nothing(folder: Path) -> Iterator[Path]:
-    """A folder to write into; what is in it is moved to ``folder`` on success, else removed."""
-    with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as name:
-        scratch = Path(name)
-        yield scratch
-        for path in scratch.iterdir():
-            path.replace(folder / path.name)
-
-
-def _remove_stale(folder: Path, written: set[str]) -> None:
-    """Weight files of an earlier save that this one did not replace."""
-    for path in folder.iterdir():
-        if path.is_file() and path.name not in written and _WEIGHT_FILE.fullmatch(path.name):
-            path.unlink()

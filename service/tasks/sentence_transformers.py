@@ -25,7 +25,7 @@ _FLAGS = {
 """The older flags, in the order in which their vectors are concatenated."""
 _MODES = frozenset(_FLAGS.values())
 _PIPELINES = (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"])
-_TRANSFORMER_FILES = ("sentence_bert_config.json",) + tuple(
+TRANSFORMER_FILES = ("sentence_bert_config.json",) + tuple(
     f"sentence_{name}_config.json"
     for name in ("roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
@@ -149,9 +149,9 @@ def _check_normalize(folder: Path) -> None:
 
 def _read_transformer(folder: Path) -> tuple[int | None, bool]:
     """``max_seq_length`` and ``do_lower_case`` of the transformer module."""
-    file = next((n for n in _TRANSFORMER_FILES if os.path.isfile(folder / n)), None)
+    file = next((n for n in TRANSFORMER_FILES if os.path.isfile(folder / n)), None)
     config = dict(read_object(folder / file)) if file else {}
-    file = file or _TRANSFORMER_FILES[0]
+    file = file or TRANSFORMER_FILES[0]
     max_length = config.pop("max_seq_length", None)
     if max_length is not None and (type(max_length) is not int or max_length < 1):
         raise UnsupportedModule(file, f"max_seq_length={max_length!r}, not a positive number")

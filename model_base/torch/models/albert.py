@@ -143,10 +143,6 @@ class AlbertPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing: ClassVar[bool] = True
     _keys_to_ignore_on_load_unexpected: list[str] | None = [r"position_ids", r"pooler"]
 
-    @override
-    def _init_weights(self, module: nn.Module) -> None:
-        layers.normal_init(module, self.config.initializer_range)
-
 
 class AlbertModel(AlbertPreTrainedModel):
     """The trunk.

@@ -104,7 +104,7 @@ class BartPreTrainedModel(PreTrainedModel):
 
 
 class BartStack(BartPreTrainedModel):
-    """The encoder, or the decoder if ``config.is_decoder``.
+    """The encoder, or the decoder if ``config.is_decoder``; the model it is in initialises it.
 
     Args:
         config: of this stack: ``num_hidden_layers`` and ``is_decoder`` are its own.
@@ -123,7 +123,6 @@ class BartStack(BartPreTrainedModel):
         self.layernorm_embedding = nn.LayerNorm(size)
         self.dropout = nn.Dropout(config.dropout)
         self.gradient_checkpointing = False
-        self.post_init()
 
     @override
     def get_input_embeddings(self) -> nn.Module:
@@ -233,11 +232,11 @@ class BartModel(EncoderDecoder, BartPreTrainedModel):
         """The encoder's text, shifted, sequence by sequence."""
         if input_ids is None:
             raise ValueError("without input_ids the decoder needs decoder_input_ids")
-        shifted = self.shift_right(input_ids)
-        if layout is not None:
-            decoder_layout = decoder_layout or layouts.as_causal(layout)
-            shifted[layout.positions == 0] = self.config.decoder_start_token_id
-        return shifted, decoder_layout
+        if layout is None:
+            return self.shift_right(input_ids), decoder_layout
+        shifted = input_ids.roll(1, dims=-1)
+        shifted[layout.positions == 0] = self.config.decoder_start_token_id
+        return shifted, decoder_layout or layouts.as_causal(layout)
 
 
 class BartForConditionalGeneration(heads.TokenHead, BartPreTrainedModel):

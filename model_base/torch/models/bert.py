@@ -1,8 +1,8 @@
 """BERT (Devlin et al. 2018, arXiv:1810.04805) and its heads.
 
-Shape letters: B batch, L length, S keys, H hidden, N heads, D head size, V vocabulary. ``[…]``
-stands for the axes of the tokens, which are the layout's: ``[B, L]`` padded, ``[T]`` packed.
-Arguments that a head does not explain are those of ``BertModel.forward``.
+Shape letters: B batch, L length, H hidden, V vocabulary. ``[…]`` stands for the axes of the tokens,
+which are the layout's: ``[B, L]`` padded, ``[T]`` packed. Arguments that a head does
+not explain are those of ``post_norm.Encoder.forward``.
 
 Source: transformers 4.19.2, ``modeling_bert.py`` (names, outputs, losses).
 """
@@ -10,7 +10,6 @@ Source: transformers 4.19.2, ``modeling_bert.py`` (names, outputs, losses).
 # Calling a module is Any to the type checker; every forward here says what it returns.
 # mypy: disable-error-code="no-any-return"
 
-from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -18,7 +17,7 @@ from typing_extensions import override
 
 from model_base import forward, outputs
 from model_base.configs.bert import BertConfig
-from model_base.torch import heads, layers, layouts, post_norm
+from model_base.torch import heads, layers, post_norm
 from model_base.torch.arguments import Flag, Maybe
 from model_base.torch.base import PreTrainedModel
 from model_base.torch.layouts import Layout
@@ -60,17 +59,13 @@ class BertPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing: ClassVar[bool] = True
     _keys_to_ignore_on_load_unexpected: list[str] | None = [r"position_ids"]
 
-    @override
-    def _init_weights(self, module: nn.Module) -> None:
-        layers.normal_init(module, self.config.initializer_range)
-
 
 def pooler(config: BertConfig) -> nn.Module:
     """What becomes of the first token, ``[B, H]`` → ``[B, H]``."""
     return layers.named(dense=nn.Linear(config.hidden_size, config.hidden_size), tanh=nn.Tanh())
 
 
-class BertModel(BertPreTrainedModel):
+class BertModel(post_norm.PooledEncoder, BertPreTrainedModel):
     """The trunk. An encoder, or a decoder if ``config.is_decoder``.
 
     Args:
@@ -86,71 +81,6 @@ class BertModel(BertPreTrainedModel):
         self.gradient_checkpointing = False
         self.pooler = pooler(config) if add_pooling_layer else None
         self.post_init()
-
-    @override
-    def get_input_embeddings(self) -> nn.Module:
-        return self.embeddings.word_embeddings
-
-    @override
-    def set_input_embeddings(self, value: Any) -> None:
-        self.embeddings.word_embeddings = value
-
-    def _prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
-        for layer, numbers in heads_to_prune.items():
-            self.encoder.layer[layer].attention.prune_heads(numbers)
-
-    def forward(
-        self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
-        position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
-        encoder_hidden_states: Maybe = None, encoder_attention_mask: Maybe = None,
-        past_key_values: Any = None, use_cache: Flag = None, output_attentions: Flag = None,
-        output_hidden_states: Flag = None, return_dict: Flag = None, layout: Layout | None = None,
-    ) -> Any:  # fmt: skip
-        """Compute hidden states.
-
-        Args:
-            input_ids: int64 ``[B, L]``, or ``[T]`` with a packed ``layout``.
-            attention_mask: ``[B, S]`` or ``[B, L, S]``; 1 keeps a token, 0 hides it.
-            token_type_ids: like ``input_ids``; None means zeros.
-            position_ids: ``[B, L]``; None counts from the length of the cache.
-            head_mask: ``[N]`` or ``[layers, N]``.
-            inputs_embeds: ``[…, H]`` in place of ``input_ids``.
-            encoder_hidden_states: ``[B, S, H]`` for cross-attention.
-            encoder_attention_mask: ``[B, S]``.
-            past_key_values: for each layer keys and values ``[B, N, S, D]``.
-            use_cache: return ``past_key_values``; a decoder's default is the config's.
-            output_attentions: return the attention weights of each layer.
-            output_hidden_states: return the hidden states of each layer.
-            return_dict: return a ``ModelOutput``, else a tuple.
-            layout: how tokens lie in memory; replaces mask, positions, cache and head mask.
-
-        Raises:
-            ValueError: both or neither of ``input_ids`` and ``inputs_embeds``; a ``layout`` with
-                an argument that it replaces.
-        """
-        config, tokens = self.config, forward.tokens_of(input_ids, inputs_embeds)
-        keep_weights = forward.chosen(output_attentions, config.output_attentions)
-        keep_states = forward.chosen(output_hidden_states, config.output_hidden_states)
-        keep_cache = config.is_decoder and forward.chosen(use_cache, config.use_cache)
-        layout = layouts.layout_for(
-            self, tokens, layout, attention_mask, position_ids, head_mask, past_key_values,
-            keep_weights=keep_weights, keep_cache=keep_cache,
-        )  # fmt: skip
-        embedded = self.embeddings(input_ids, token_type_ids, inputs_embeds, layout)
-        states, memory = post_norm.run_encoder(
-            self, embedded, layout, encoder_hidden_states, encoder_attention_mask,
-            past_key_values, keep_weights=keep_weights, keep_cache=keep_cache,
-        )  # fmt: skip
-        pooled = self.pooler(layout.first_tokens(states[-1])) if self.pooler else None
-        output = outputs.BaseModelOutputWithPoolingAndCrossAttentions(
-            states[-1],
-            pooled,
-            hidden_states=states if keep_states else None,
-            past_key_values=layouts.cache_of(layout, memory),
-            attentions=layouts.weights_of(layout),
-            cross_attentions=layouts.weights_of(memory),
-        )
-        return forward.finish(output, config, return_dict)
 
 
 def token_head(config: BertConfig) -> nn.Module:
@@ -168,15 +98,9 @@ def token_head(config: BertConfig) -> nn.Module:
 
 
 class BertTokenPredictor(BertPreTrainedModel):
-    """What the models with a vocabulary head share: the trunk, the head, access to its decoder."""
+    """What the models with a vocabulary head share: its scores, access to its decoder."""
 
-    _keys_to_ignore_on_load_missing: list[str] | None = [r"position_ids"]
-
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__(config)
-        self.bert = BertModel(config, add_pooling_layer=False)
-        self.cls: Any = nn.ModuleDict({"predictions": token_head(config)})
-        self.post_init()
+    cls: Any
 
     @override
     def get_output_embeddings(self) -> nn.Module:
@@ -186,14 +110,21 @@ class BertTokenPredictor(BertPreTrainedModel):
     def set_output_embeddings(self, value: Any) -> None:
         self.cls.predictions.decoder, self.cls.predictions.bias = value, value.bias
 
+    def token_scores(self, hidden: Tensor) -> Tensor:
+        """``[…, H]`` → ``[…, V]``."""
+        return self.cls.predictions(hidden)
+
 
 class BertForPreTraining(BertTokenPredictor):
     """Masked tokens and next sentence, as BERT was trained."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
-        self.bert.pooler = pooler(config)
-        self.cls["seq_relationship"] = nn.Linear(config.hidden_size, 2)
+        self.bert = BertModel(config)
+        self.cls = nn.ModuleDict({
+            "predictions": token_head(config),
+            "seq_relationship": nn.Linear(config.hidden_size, 2),
+        })  # fmt: skip
         self.post_init()
 
     def forward(
@@ -208,7 +139,7 @@ class BertForPreTraining(BertTokenPredictor):
             output_attentions=output_attentions, output_hidden_states=output_hidden_states,
             return_dict=True, layout=layout,
         )  # fmt: skip
-        scores = self.cls.predictions(trunk.last_hidden_state)
+        scores = self.token_scores(trunk.last_hidden_state)
         relation_B2 = self.cls.seq_relationship(trunk.pooler_output)
         relation_loss = layers.token_loss(relation_B2, next_sentence_label)
         loss = forward.total(layers.token_loss(scores, labels), relation_loss)
@@ -216,51 +147,24 @@ class BertForPreTraining(BertTokenPredictor):
         return forward.finish(output, self.config, return_dict, trunk)
 
 
-class BertForMaskedLM(BertTokenPredictor):
+class BertForMaskedLM(heads.MaskedToken, BertTokenPredictor):
     """Masked tokens."""
 
-    def forward(
-        self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
-        position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
-        encoder_hidden_states: Maybe = None, encoder_attention_mask: Maybe = None,
-        labels: Maybe = None, output_attentions: Flag = None, output_hidden_states: Flag = None,
-        return_dict: Flag = None, layout: Layout | None = None,
-    ) -> Any:  # fmt: skip
-        """Logits ``[…, V]``; labels int64 ``[B, L]``, -100 where there is nothing to guess."""
-        trunk = self.bert(
-            input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds,
-            encoder_hidden_states, encoder_attention_mask,
-            output_attentions=output_attentions, output_hidden_states=output_hidden_states,
-            return_dict=True, layout=layout,
-        )  # fmt: skip
-        scores = self.cls.predictions(trunk.last_hidden_state)
-        output = outputs.MaskedLMOutput(layers.token_loss(scores, labels), scores)
-        return forward.finish(output, self.config, return_dict, trunk)
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config)
+        self.bert = BertModel(config, add_pooling_layer=False)
+        self.cls = nn.ModuleDict({"predictions": token_head(config)})
+        self.post_init()
 
 
-class BertLMHeadModel(BertTokenPredictor):
+class BertLMHeadModel(heads.NextTokenWithCrossAttention, BertTokenPredictor):
     """The next token; for configurations with ``is_decoder``."""
 
-    def forward(
-        self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
-        position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
-        encoder_hidden_states: Maybe = None, encoder_attention_mask: Maybe = None,
-        labels: Maybe = None, past_key_values: Any = None, use_cache: Flag = None,
-        output_attentions: Flag = None, output_hidden_states: Flag = None,
-        return_dict: Flag = None, layout: Layout | None = None,
-    ) -> Any:  # fmt: skip
-        """Logits ``[…, V]``; labels int64 ``[B, L]`` are the ids, shifted here."""
-        trunk = self.bert(
-            input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds,
-            encoder_hidden_states, encoder_attention_mask, past_key_values,
-            use_cache if labels is None else False, output_attentions, output_hidden_states,
-            return_dict=True, layout=layout,
-        )  # fmt: skip
-        scores = self.cls.predictions(trunk.last_hidden_state)
-        output = outputs.CausalLMOutputWithCrossAttentions(
-            layers.next_token_loss(scores, labels), scores
-        )
-        return forward.finish(output, self.config, return_dict, trunk)
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config)
+        self.bert = BertModel(config, add_pooling_layer=False)
+        self.cls = nn.ModuleDict({"predictions": token_head(config)})
+        self.post_init()
 
 
 class BertForNextSentencePrediction(heads.Labeller, BertPreTrainedModel):

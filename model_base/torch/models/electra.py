@@ -1,9 +1,11 @@
 """ELECTRA (Clark et al. 2020, arXiv:2003.10555) and its heads.
 
 The generator fills masks, the discriminator (``ElectraForPreTraining``) tells which tokens were
-filled. Shape letters: B batch, L length, S keys, E embedding, H hidden, N heads, D head size,
-V vocabulary. ``[…]`` stands for the axes of the tokens, which are the layout's: ``[B, L]`` padded,
-``[T]`` packed. Arguments that a head does not explain are those of ``ElectraModel.forward``.
+filled.
+
+Shape letters: B batch, L length, E embedding, H hidden, V vocabulary. ``[…]`` stands for the axes
+of the tokens, which are the layout's: ``[B, L]`` padded, ``[T]`` packed. Arguments that a head
+does not explain are those of ``post_norm.Encoder.forward``.
 
 Source: transformers 4.19.2, ``modeling_electra.py`` (names, outputs, losses).
 """
@@ -11,7 +13,6 @@ Source: transformers 4.19.2, ``modeling_electra.py`` (names, outputs, losses).
 # Calling a module is Any to the type checker; every forward here says what it returns.
 # mypy: disable-error-code="no-any-return"
 
-from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch.nn.functional as F
@@ -20,7 +21,7 @@ from typing_extensions import override
 
 from model_base import forward, outputs
 from model_base.configs.electra import ElectraConfig
-from model_base.torch import heads, layers, layouts, post_norm
+from model_base.torch import heads, layers, post_norm
 from model_base.torch.arguments import Flag, Maybe
 from model_base.torch.base import PreTrainedModel
 from model_base.torch.layouts import Layout
@@ -65,12 +66,8 @@ class ElectraPreTrainedModel(PreTrainedModel):
         r"electra\.embeddings_project\.bias",
     ]  # fmt: skip
 
-    @override
-    def _init_weights(self, module: nn.Module) -> None:
-        layers.normal_init(module, self.config.initializer_range)
 
-
-class ElectraModel(ElectraPreTrainedModel):
+class ElectraModel(post_norm.Encoder, ElectraPreTrainedModel):
     """The trunk. An encoder, or a decoder if ``config.is_decoder``."""
 
     def __init__(self, config: ElectraConfig) -> None:
@@ -84,69 +81,12 @@ class ElectraModel(ElectraPreTrainedModel):
         self.post_init()
 
     @override
-    def get_input_embeddings(self) -> nn.Module:
-        return self.embeddings.word_embeddings
-
-    @override
-    def set_input_embeddings(self, value: Any) -> None:
-        self.embeddings.word_embeddings = value
-
-    def _prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
-        for layer, numbers in heads_to_prune.items():
-            self.encoder.layer[layer].attention.prune_heads(numbers)
-
-    def forward(
-        self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
-        position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
-        encoder_hidden_states: Maybe = None, encoder_attention_mask: Maybe = None,
-        past_key_values: Any = None, use_cache: Flag = None, output_attentions: Flag = None,
-        output_hidden_states: Flag = None, return_dict: Flag = None, layout: Layout | None = None,
-    ) -> Any:  # fmt: skip
-        """Compute hidden states.
-
-        Args:
-            input_ids: int64 ``[B, L]``, or ``[T]`` with a packed ``layout``.
-            attention_mask: ``[B, S]`` or ``[B, L, S]``; 1 keeps a token, 0 hides it.
-            token_type_ids: like ``input_ids``; None means zeros.
-            position_ids: ``[B, L]``; None counts from the length of the cache.
-            head_mask: ``[N]`` or ``[layers, N]``.
-            inputs_embeds: ``[…, E]`` in place of ``input_ids``.
-            encoder_hidden_states: ``[B, S, H]`` for cross-attention.
-            encoder_attention_mask: ``[B, S]``.
-            past_key_values: for each layer keys and values ``[B, N, S, D]``.
-            use_cache: return ``past_key_values``; a decoder's default is the config's.
-            output_attentions: return the attention weights of each layer.
-            output_hidden_states: return the hidden states of each layer.
-            return_dict: return a ``ModelOutput``, else a tuple.
-            layout: how tokens lie in memory; replaces mask, positions, cache and head mask.
-
-        Raises:
-            ValueError: both or neither of ``input_ids`` and ``inputs_embeds``; a ``layout`` with
-                an argument that it replaces.
-        """
-        config, tokens = self.config, forward.tokens_of(input_ids, inputs_embeds)
-        keep_weights = forward.chosen(output_attentions, config.output_attentions)
-        keep_states = forward.chosen(output_hidden_states, config.output_hidden_states)
-        keep_cache = config.is_decoder and forward.chosen(use_cache, config.use_cache)
-        layout = layouts.layout_for(
-            self, tokens, layout, attention_mask, position_ids, head_mask, past_key_values,
-            keep_weights=keep_weights, keep_cache=keep_cache,
-        )  # fmt: skip
-        embedded = self.embeddings(input_ids, token_type_ids, inputs_embeds, layout)
-        if hasattr(self, "embeddings_project"):
-            embedded = self.embeddings_project(embedded)
-        states, memory = post_norm.run_encoder(
-            self, embedded, layout, encoder_hidden_states, encoder_attention_mask,
-            past_key_values, keep_weights=keep_weights, keep_cache=keep_cache,
-        )  # fmt: skip
-        output = outputs.BaseModelOutputWithPastAndCrossAttentions(
-            states[-1],
-            layouts.cache_of(layout, memory),
-            states if keep_states else None,
-            layouts.weights_of(layout),
-            layouts.weights_of(memory),
-        )
-        return forward.finish(output, config, return_dict)
+    def embed(
+        self, input_ids: Maybe, token_type_ids: Maybe, inputs_embeds: Maybe, layout: Layout
+    ) -> Tensor:
+        """``[…, H]`` of ids ``[…]``, or of embeddings ``[…, E]`` in their place."""
+        hidden = super().embed(input_ids, token_type_ids, inputs_embeds, layout)
+        return self.embeddings_project(hidden) if hasattr(self, "embeddings_project") else hidden
 
 
 class ElectraForPreTraining(ElectraPreTrainedModel):
@@ -227,29 +167,8 @@ class ElectraForMaskedLM(heads.Labeller, ElectraTokenPredictor):
         return outputs.MaskedLMOutput(layers.token_loss(scores, labels), scores)
 
 
-class ElectraForCausalLM(ElectraTokenPredictor):
+class ElectraForCausalLM(heads.NextTokenWithCrossAttention, ElectraTokenPredictor):
     """The next token; for configurations with ``is_decoder``."""
-
-    def forward(
-        self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
-        position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
-        encoder_hidden_states: Maybe = None, encoder_attention_mask: Maybe = None,
-        labels: Maybe = None, past_key_values: Any = None, use_cache: Flag = None,
-        output_attentions: Flag = None, output_hidden_states: Flag = None,
-        return_dict: Flag = None, layout: Layout | None = None,
-    ) -> Any:  # fmt: skip
-        """Logits ``[…, V]``; labels int64 ``[B, L]`` are the ids, shifted here."""
-        trunk = self.electra(
-            input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds,
-            encoder_hidden_states, encoder_attention_mask, past_key_values,
-            use_cache if labels is None else False, output_attentions, output_hidden_states,
-            return_dict=True, layout=layout,
-        )  # fmt: skip
-        scores = self.token_scores(trunk.last_hidden_state)
-        output = outputs.CausalLMOutputWithCrossAttentions(
-            layers.next_token_loss(scores, labels), scores
-        )
-        return forward.finish(output, self.config, return_dict, trunk)
 
 
 def dropout_of(config: ElectraConfig) -> float:

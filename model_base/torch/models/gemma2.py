@@ -74,10 +74,6 @@ class Gemma2PreTrainedModel(PreTrainedModel):
     def is_causal(self) -> bool:
         return True
 
-    @override
-    def _init_weights(self, module: nn.Module) -> None:
-        layers.normal_init(module, self.config.initializer_range)
-
 
 class Gemma2Model(Decoder, Gemma2PreTrainedModel):
     """The trunk: a decoder."""

@@ -88,10 +88,6 @@ class Gemma3PreTrainedModel(PreTrainedModel):
     def is_causal(self) -> bool:
         return True
 
-    @override
-    def _init_weights(self, module: nn.Module) -> None:
-        layers.normal_init(module, self.config.initializer_range)
-
 
 class Gemma3TextModel(Decoder, Gemma3PreTrainedModel):
     """The trunk: a decoder. ``inputs_embeds`` are taken as they are, words are scaled."""

@@ -88,10 +88,6 @@ class GPTNeoXPreTrainedModel(PreTrainedModel):
     def is_causal(self) -> bool:
         return True
 
-    @override
-    def _init_weights(self, module: nn.Module) -> None:
-        layers.normal_init(module, self.config.initializer_range)
-
 
 class GPTNeoXModel(GPTNeoXPreTrainedModel):
     """The trunk: a decoder."""

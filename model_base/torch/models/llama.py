@@ -58,10 +58,6 @@ class LlamaPreTrainedModel(PreTrainedModel):
     def is_causal(self) -> bool:
         return True
 
-    @override
-    def _init_weights(self, module: nn.Module) -> None:
-        layers.normal_init(module, self.config.initializer_range)
-
 
 class LlamaModel(Decoder, LlamaPreTrainedModel):
     """The trunk: a decoder."""

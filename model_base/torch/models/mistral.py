@@ -59,10 +59,6 @@ class MistralPreTrainedModel(PreTrainedModel):
     def is_causal(self) -> bool:
         return True
 
-    @override
-    def _init_weights(self, module: nn.Module) -> None:
-        layers.normal_init(module, self.config.initializer_range)
-
 
 class MistralModel(Decoder, MistralPreTrainedModel):
     """The trunk: a decoder."""

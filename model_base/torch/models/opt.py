@@ -99,7 +99,10 @@ class OPTPreTrainedModel(PreTrainedModel):
 
 
 class OPTDecoder(OPTPreTrainedModel):
-    """All layers; words may be narrower than the states, and are then projected both ways."""
+    """All layers; words may be narrower than the states, and are then projected both ways.
+
+    The model it is in initialises it.
+    """
 
     def __init__(self, config: OPTConfig) -> None:
         super().__init__(config)
@@ -113,7 +116,6 @@ class OPTDecoder(OPTPreTrainedModel):
         self.layers = nn.ModuleList(OPTLayer(config, i) for i in range(config.num_hidden_layers))
         self.dropout = nn.Dropout(config.dropout)
         self.gradient_checkpointing = False
-        self.post_init()
 
     @override
     def get_input_embeddings(self) -> nn.Module:

@@ -60,10 +60,6 @@ class Qwen2PreTrainedModel(PreTrainedModel):
     def is_causal(self) -> bool:
         return True
 
-    @override
-    def _init_weights(self, module: nn.Module) -> None:
-        layers.normal_init(module, self.config.initializer_range)
-
 
 class Qwen2Model(Decoder, Qwen2PreTrainedModel):
     """The trunk: a decoder."""

@@ -75,10 +75,6 @@ class Qwen3PreTrainedModel(PreTrainedModel):
     def is_causal(self) -> bool:
         return True
 
-    @override
-    def _init_weights(self, module: nn.Module) -> None:
-        layers.normal_init(module, self.config.initializer_range)
-
 
 class Qwen3Model(Decoder, Qwen3PreTrainedModel):
     """The trunk: a decoder."""

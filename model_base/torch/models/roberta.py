@@ -1,8 +1,8 @@
 """RoBERTa (Liu et al. 2019, arXiv:1907.11692) and its heads; XLM-RoBERTa and CamemBERT.
 
-Shape letters: B batch, L length, S keys, H hidden, N heads, D head size, V vocabulary. ``[…]``
-stands for the axes of the tokens, which are the layout's: ``[B, L]`` padded, ``[T]`` packed.
-Arguments that a head does not explain are those of ``RobertaModel.forward``.
+Shape letters: B batch, L length, H hidden, V vocabulary. ``[…]`` stands for the axes of the tokens,
+which are the layout's: ``[B, L]`` padded, ``[T]`` packed. Arguments that a head does
+not explain are those of ``post_norm.Encoder.forward``.
 
 Source: transformers 4.19.2, ``modeling_roberta.py`` (names, outputs, losses).
 """
@@ -10,16 +10,15 @@ Source: transformers 4.19.2, ``modeling_roberta.py`` (names, outputs, losses).
 # Calling a module is Any to the type checker; every forward here says what it returns.
 # mypy: disable-error-code="no-any-return"
 
-from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from typing_extensions import override
 
-from model_base import forward, outputs
+from model_base import outputs
 from model_base.configs.roberta import CamembertConfig, RobertaConfig, XLMRobertaConfig
-from model_base.torch import heads, layers, layouts, post_norm
-from model_base.torch.arguments import Flag, Maybe
+from model_base.torch import heads, layers, post_norm
+from model_base.torch.arguments import Maybe
 from model_base.torch.base import PreTrainedModel
 from model_base.torch.layouts import Layout
 from model_base.torch.post_norm import PostNormLayer
@@ -75,12 +74,8 @@ class RobertaPreTrainedModel(PreTrainedModel):
     def id_limits(self) -> dict[str, int]:
         return {**super().id_limits, "position_ids": self.config.max_position_embeddings}
 
-    @override
-    def _init_weights(self, module: nn.Module) -> None:
-        layers.normal_init(module, self.config.initializer_range)
 
-
-class RobertaModel(RobertaPreTrainedModel):
+class RobertaModel(post_norm.PooledEncoder, RobertaPreTrainedModel):
     """The trunk. An encoder, or a decoder if ``config.is_decoder``.
 
     Args:
@@ -100,81 +95,15 @@ class RobertaModel(RobertaPreTrainedModel):
         self.post_init()
 
     @override
-    def get_input_embeddings(self) -> nn.Module:
-        return self.embeddings.word_embeddings
-
-    @override
-    def set_input_embeddings(self, value: Any) -> None:
-        self.embeddings.word_embeddings = value
-
-    def _prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
-        for layer, numbers in heads_to_prune.items():
-            self.encoder.layer[layer].attention.prune_heads(numbers)
-
-    def _places(self, input_ids: Maybe, past_key_values: Any) -> Maybe:
-        """Each token's place ``[B, L]``, padding not counted: -1 there."""
+    def positions(self, input_ids: Maybe, position_ids: Maybe, past_key_values: Any) -> Maybe:
+        """Rows of the table count from its first; without them padding is not counted: -1 there."""
+        if position_ids is not None:
+            return position_ids - self.embeddings.first_row
         if input_ids is None:
             return None
         past = past_key_values[0][0].shape[2] if past_key_values is not None else 0
         is_text = (input_ids != self.config.pad_token_id).long()
         return (is_text.cumsum(dim=1) + past) * is_text - 1
-
-    def forward(
-        self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
-        position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
-        encoder_hidden_states: Maybe = None, encoder_attention_mask: Maybe = None,
-        past_key_values: Any = None, use_cache: Flag = None, output_attentions: Flag = None,
-        output_hidden_states: Flag = None, return_dict: Flag = None, layout: Layout | None = None,
-    ) -> Any:  # fmt: skip
-        """Compute hidden states.
-
-        Args:
-            input_ids: int64 ``[B, L]``, or ``[T]`` with a packed ``layout``.
-            attention_mask: ``[B, S]`` or ``[B, L, S]``; 1 keeps a token, 0 hides it.
-            token_type_ids: like ``input_ids``; None means zeros.
-            position_ids: ``[B, L]``, rows of the table; None counts the ids that are not padding,
-                from the length of the cache.
-            head_mask: ``[N]`` or ``[layers, N]``.
-            inputs_embeds: ``[…, H]`` in place of ``input_ids``.
-            encoder_hidden_states: ``[B, S, H]`` for cross-attention.
-            encoder_attention_mask: ``[B, S]``.
-            past_key_values: for each layer keys and values ``[B, N, S, D]``.
-            use_cache: return ``past_key_values``; a decoder's default is the config's.
-            output_attentions: return the attention weights of each layer.
-            output_hidden_states: return the hidden states of each layer.
-            return_dict: return a ``ModelOutput``, else a tuple.
-            layout: how tokens lie in memory; replaces mask, positions, cache and head mask.
-
-        Raises:
-            ValueError: both or neither of ``input_ids`` and ``inputs_embeds``; a ``layout`` with
-                an argument that it replaces.
-        """
-        config, tokens = self.config, forward.tokens_of(input_ids, inputs_embeds)
-        keep_weights = forward.chosen(output_attentions, config.output_attentions)
-        keep_states = forward.chosen(output_hidden_states, config.output_hidden_states)
-        keep_cache = config.is_decoder and forward.chosen(use_cache, config.use_cache)
-        if position_ids is not None:
-            position_ids = position_ids - self.embeddings.first_row
-        layout = layouts.layout_for(
-            self, tokens, layout, attention_mask, position_ids, head_mask, past_key_values,
-            count=lambda: self._places(input_ids, past_key_values),
-            keep_weights=keep_weights, keep_cache=keep_cache,
-        )  # fmt: skip
-        embedded = self.embeddings(input_ids, token_type_ids, inputs_embeds, layout)
-        states, memory = post_norm.run_encoder(
-            self, embedded, layout, encoder_hidden_states, encoder_attention_mask,
-            past_key_values, keep_weights=keep_weights, keep_cache=keep_cache,
-        )  # fmt: skip
-        pooled = self.pooler(layout.first_tokens(states[-1])) if self.pooler else None
-        output = outputs.BaseModelOutputWithPoolingAndCrossAttentions(
-            states[-1],
-            pooled,
-            hidden_states=states if keep_states else None,
-            past_key_values=layouts.cache_of(layout, memory),
-            attentions=layouts.weights_of(layout),
-            cross_attentions=layouts.weights_of(memory),
-        )
-        return forward.finish(output, config, return_dict)
 
 
 def token_head(config: RobertaConfig) -> nn.Module:
@@ -208,52 +137,17 @@ class RobertaTokenPredictor(RobertaPreTrainedModel):
     def set_output_embeddings(self, value: Any) -> None:
         self.lm_head.decoder, self.lm_head.bias = value, value.bias
 
+    def token_scores(self, hidden: Tensor) -> Tensor:
+        """``[…, H]`` → ``[…, V]``."""
+        return self.lm_head(hidden)
 
-class RobertaForMaskedLM(RobertaTokenPredictor):
+
+class RobertaForMaskedLM(heads.MaskedToken, RobertaTokenPredictor):
     """Masked tokens."""
 
-    def forward(
-        self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
-        position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
-        encoder_hidden_states: Maybe = None, encoder_attention_mask: Maybe = None,
-        labels: Maybe = None, output_attentions: Flag = None, output_hidden_states: Flag = None,
-        return_dict: Flag = None, layout: Layout | None = None,
-    ) -> Any:  # fmt: skip
-        """Logits ``[…, V]``; labels int64 ``[B, L]``, -100 where there is nothing to guess."""
-        trunk = self.roberta(
-            input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds,
-            encoder_hidden_states, encoder_attention_mask,
-            output_attentions=output_attentions, output_hidden_states=output_hidden_states,
-            return_dict=True, layout=layout,
-        )  # fmt: skip
-        scores = self.lm_head(trunk.last_hidden_state)
-        output = outputs.MaskedLMOutput(layers.token_loss(scores, labels), scores)
-        return forward.finish(output, self.config, return_dict, trunk)
 
-
-class RobertaForCausalLM(RobertaTokenPredictor):
+class RobertaForCausalLM(heads.NextTokenWithCrossAttention, RobertaTokenPredictor):
     """The next token; for configurations with ``is_decoder``."""
-
-    def forward(
-        self, input_ids: Maybe = None, attention_mask: Maybe = None, token_type_ids: Maybe = None,
-        position_ids: Maybe = None, head_mask: Maybe = None, inputs_embeds: Maybe = None,
-        encoder_hidden_states: Maybe = None, encoder_attention_mask: Maybe = None,
-        labels: Maybe = None, past_key_values: Any = None, use_cache: Flag = None,
-        output_attentions: Flag = None, output_hidden_states: Flag = None,
-        return_dict: Flag = None, layout: Layout | None = None,
-    ) -> Any:  # fmt: skip
-        """Logits ``[…, V]``; labels int64 ``[B, L]`` are the ids, shifted here."""
-        trunk = self.roberta(
-            input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds,
-            encoder_hidden_states, encoder_attention_mask, past_key_values,
-            use_cache if labels is None else False, output_attentions, output_hidden_states,
-            return_dict=True, layout=layout,
-        )  # fmt: skip
-        scores = self.lm_head(trunk.last_hidden_state)
-        output = outputs.CausalLMOutputWithCrossAttentions(
-            layers.next_token_loss(scores, labels), scores
-        )
-        return forward.finish(output, self.config, return_dict, trunk)
 
 
 def dropout_of(config: RobertaConfig) -> float:

@@ -19,11 +19,11 @@ from typing_extensions import override
 
 from model_base import forward, outputs
 from model_base.configs.t5 import T5Config
-from model_base.torch import layers, layouts
+from model_base.torch import heads, layers, layouts
 from model_base.torch.arguments import Flag, Maybe
 from model_base.torch.attention import ScoreBias, Scoring
 from model_base.torch.base import PreTrainedModel
-from model_base.torch.encoder_decoder import EncoderDecoder
+from model_base.torch.encoder_decoder import EncoderDecoder, HasEncoder
 from model_base.torch.layouts import Layout, Memory
 
 
@@ -237,7 +237,7 @@ class T5PreTrainedModel(PreTrainedModel):
 
 
 class T5Stack(T5PreTrainedModel):
-    """The encoder, or the decoder if ``config.is_decoder``.
+    """The encoder, or the decoder if ``config.is_decoder``; the model it is in initialises it.
 
     Args:
         config: of this stack: ``num_layers`` and ``is_decoder`` are its own.
@@ -251,7 +251,6 @@ class T5Stack(T5PreTrainedModel):
         self.final_layer_norm = layers.RMSNorm(config.d_model, config.layer_norm_epsilon)
         self.dropout = nn.Dropout(config.dropout_rate)
         self.gradient_checkpointing = False
-        self.post_init()
 
     @override
     def get_input_embeddings(self) -> nn.Module:
@@ -336,32 +335,31 @@ def decoder(config: T5Config, embed_tokens: nn.Embedding) -> T5Stack:
     return T5Stack(config, embed_tokens)
 
 
-class T5Model(EncoderDecoder, T5PreTrainedModel):
-    """Encoder and decoder; the hidden states of the decoder."""
+class T5EncoderDecoder(EncoderDecoder, T5PreTrainedModel):
+    """Encoder and decoder, before their weights are initialised."""
 
     def __init__(self, config: T5Config) -> None:
         super().__init__(config)
         self.shared = nn.Embedding(config.vocab_size, config.d_model)
         self.encoder = encoder(config, self.shared)
         self.decoder = decoder(config, self.shared)
+
+
+class T5Model(T5EncoderDecoder):
+    """Encoder and decoder; the hidden states of the decoder."""
+
+    def __init__(self, config: T5Config) -> None:
+        super().__init__(config)
         self.post_init()
 
 
-class T5ForConditionalGeneration(T5Model):
+class T5ForConditionalGeneration(heads.TokenHead, T5EncoderDecoder):
     """Encoder, decoder, and the scores of the next token."""
 
     def __init__(self, config: T5Config) -> None:
         super().__init__(config)
         self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
         self.post_init()
-
-    @override
-    def get_output_embeddings(self) -> nn.Module | None:
-        return self._modules.get("lm_head")  # asked for before there is one, too
-
-    @override
-    def set_output_embeddings(self, value: Any) -> None:
-        self.lm_head = value
 
     @override
     def forward(  # type: ignore[override]  # labels stand where 4.19 has them
@@ -396,7 +394,7 @@ class T5ForConditionalGeneration(T5Model):
         return forward.finish(output, config, return_dict, trunk)
 
 
-class T5EncoderModel(T5PreTrainedModel):
+class T5EncoderModel(HasEncoder, T5PreTrainedModel):
     """The encoder alone."""
 
     _keys_to_ignore_on_load_unexpected: list[str] | None = [r"^decoder\."]
@@ -406,11 +404,6 @@ class T5EncoderModel(T5PreTrainedModel):
         self.shared = nn.Embedding(config.vocab_size, config.d_model)
         self.encoder = encoder(config, self.shared)
         self.post_init()
-
-    def get_encoder(self) -> nn.Module:
-        """The encoder."""
-        half: nn.Module = self.encoder
-        return half
 
     def forward(
         self, input_ids: Maybe = None, attention_mask: Maybe = None, head_mask: Maybe = None,

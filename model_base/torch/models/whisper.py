@@ -117,7 +117,7 @@ def example_features(config: WhisperConfig, batch_size: int) -> Tensor:
 
 
 class WhisperEncoder(WhisperPreTrainedModel):
-    """The encoder."""
+    """The encoder; the model it is in initialises it."""
 
     def __init__(self, config: WhisperConfig) -> None:
         config = copy.deepcopy(config)
@@ -131,7 +131,6 @@ class WhisperEncoder(WhisperPreTrainedModel):
         self.layer_norm = nn.LayerNorm(size)
         self.dropout = nn.Dropout(config.dropout)
         self.gradient_checkpointing = False
-        self.post_init()
 
     @override
     def get_input_embeddings(self) -> nn.Module:
@@ -179,7 +178,7 @@ class WhisperEncoder(WhisperPreTrainedModel):
 
 
 class WhisperDecoder(WhisperPreTrainedModel):
-    """The decoder."""
+    """The decoder; the model it is in initialises it."""
 
     main_input_name = "input_ids"
 
@@ -195,7 +194,6 @@ class WhisperDecoder(WhisperPreTrainedModel):
         self.layer_norm = nn.LayerNorm(size)
         self.dropout = nn.Dropout(config.dropout)
         self.gradient_checkpointing = False
-        self.post_init()
 
     @override
     def get_input_embeddings(self) -> nn.Module:

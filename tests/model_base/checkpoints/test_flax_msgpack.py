@@ -1,5 +1,6 @@
 """Flax msgpack: chunked arrays, scalars, and bombs."""
 
+import math
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,21 @@ def nested(depth: int) -> bytes:
     return b"\x81\xa1a" * depth + msgpack.packb(of(np.ones(1)))
 
 
+def chunked(*axes: Any) -> bytes:
+    shape = {str(index): axis for index, axis in enumerate(axes)}
+    chunks = {"0": of(np.ones(math.prod(axes) and 320))}
+    return msgpack.packb(
+        {"a": {"__msgpack_chunked_array__": True, "shape": shape, "chunks": chunks}}
+    )
+
+
 HOSTILE = {
+    "chunks of a shape of floats": chunked(320.0),
+    "chunks of a negative shape": chunked(-320, -1),
+    "chunks of a shape of truths": chunked(320, True),
+    "chunks of nothing in a huge shape": chunked(2**62, 2**62, 0),
+    "chunks of 70 axes": chunked(*[1] * 69, 320),
+    "nothing in a huge shape": msgpack.packb({"a": leaf((2**62, 2**62, 0), "float32", b"")}),
     "nested 100 deep": nested(100),
     "nested 100,000 deep": nested(100_000),
     "fewer bytes than the shape": msgpack.packb({"a": leaf((4,), "float32", b"0000")}),

@@ -20,6 +20,7 @@ from model_base import (
     PretrainedConfig,
 )
 from model_base.hub.files import model_files
+from model_base.hub.resuming import _Bounded
 from tests.hub.proxy import forwarding
 from tests.hub.standin import STRANGERS_TOKEN, TOKEN, Hub, Repository
 
@@ -208,12 +209,57 @@ def test_a_damaged_beginning_is_found_out_and_downloaded_anew(
     assert len(list(blob.parent.iterdir())) == 1
 
 
-def test_content_with_another_hash_than_announced_is_refused(hub: Hub, tmp_path: Path) -> None:
-    head = hub.add(NAME, {"model.bin": CONTENT}).head
-    files = model_files(NAME, cache_dir=tmp_path, resume_download=True)
+@pytest.mark.parametrize("options", [{}, {"resume_download": True}, {"force_download": True}])
+@pytest.mark.parametrize("name", ["model.bin", "config.json"])
+def test_content_with_another_hash_than_announced_is_refused(
+    name: str, options: dict[str, Any], hub: Hub, tmp_path: Path
+) -> None:
+    head = hub.add(NAME, {name: CONTENT}).head
+    files = model_files(NAME, cache_dir=tmp_path, endpoint=hub.url, **options)
     hub.corrupt = True
     with pytest.raises(HubUnavailable, match="does not have the hash that the hub gives"):
-        files.find("model.bin")
+        files.find(name)
     assert len(hub.sent) == 2
-    assert head.files["model.bin"] == CONTENT
-    assert not list(tmp_path.rglob("snapshots/*/model.bin"))
+    assert head.files[name] == CONTENT
+    assert not list(tmp_path.rglob(f"snapshots/*/{name}"))
+    hub.corrupt = False
+    path = files.find(name)
+    assert path is not None
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_plain_download_removes_what_a_killed_one_left(hub: Hub, tmp_path: Path) -> None:
+    hub.add(NAME, {"model.bin": CONTENT})
+    kill_a_download(hub, tmp_path, True)
+    path = model_files(NAME, cache_dir=tmp_path).find("model.bin")
+    assert path is not None
+    assert path.read_bytes() == CONTENT
+    assert hub.sent[-1][1:] == (0, len(CONTENT))
+    assert not list(tmp_path.rglob("*incomplete"))
+
+
+def test_a_damaged_file_of_the_cache_is_had_anew_by_force(hub: Hub, tmp_path: Path) -> None:
+    hub.add(NAME, {"config.json": CONTENT})
+    path = model_files(NAME, cache_dir=tmp_path).find("config.json")
+    assert path is not None
+    path.write_bytes(CONTENT[:9])
+    with pytest.raises(HubUnavailable, match="damaged in the cache.*force_download=True"):
+        model_files(NAME, cache_dir=tmp_path).find("config.json")
+    path = model_files(NAME, cache_dir=tmp_path, force_download=True).find("config.json")
+    assert path is not None
+    assert path.read_bytes() == CONTENT
+
+
+def test_no_more_is_read_than_was_announced(tmp_path: Path) -> None:
+    path = tmp_path / "partial"
+    with _Bounded(path, 4) as file:
+        file.write(b"abc")
+        with pytest.raises(HubUnavailable, match="more than the 4 bytes"):
+            file.write(b"abc")
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("proxies", ["x", [1], {5: "h"}, {"http": 5}, {"http": ["h"]}])
+def test_proxies_of_another_kind_are_refused(proxies: Any) -> None:
+    with pytest.raises(ValueError, match="proxies is no map of addresses"):
+        AutoModel.from_pretrained(NAME, proxies=proxies)

@@ -162,6 +162,24 @@ def test_a_url_of_no_repository_is_refused(url: str) -> None:
     assert "u:p" not in str(caught.value)
 
 
+@pytest.mark.parametrize("url", ["user:SECRET@h/o", "https://SECRET@h/o/n/x", "//u:SECRET@[/o/n"])
+def test_a_password_in_a_url_is_refused_unseen(url: str) -> None:
+    with pytest.raises(ValueError, match="repo_url .* holds a name or password") as caught:
+        parse_url(url)
+    assert "SECRET" not in str(caught.value)
+
+
+def test_a_name_that_no_folder_has_is_refused(small: Small) -> None:
+    with pytest.raises(ValueError, match=r"repo_path_or_name is 'a\\x00b'"):
+        small().push_to_hub("a\0b")
+
+
+def test_a_token_that_no_header_holds_is_refused_unseen(small: Small, folder: Path) -> None:
+    with pytest.raises(ValueError, match="the token is not one") as caught:
+        small().push_to_hub(folder, use_auth_token="hf_SECRET\x01")
+    assert "SECRET" not in str(caught.value)
+
+
 def test_neither_name_nor_url_is_refused(small: Small) -> None:
     with pytest.raises(ValueError, match="needs repo_path_or_name or repo_url"):
         small().push_to_hub()
@@ -235,3 +253,12 @@ def test_what_a_subclass_saves_beside_is_pushed_too(hub: Hub, folder: Path) -> N
 
 def test_a_token_is_not_shown(hub: Hub) -> None:
     assert TOKEN not in repr(WritableRepository.open("m", token=TOKEN))
+
+
+def test_a_pushed_tokenizer_replaces_older_settings(hub: Hub, tiny_bert: Path) -> None:
+    older = {"special_tokens_map.json": b"{}", "chat_template.jinja": b"old", "x.json": b"{}"}
+    repository = hub.add("owner/words", older)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
+    tokenizer.push_to_hub("words", use_temp_dir=True)
+    left = repository.head.files.keys() - {".gitattributes"}
+    assert left == {"tokenizer.json", "tokenizer_config.json", "x.json"}

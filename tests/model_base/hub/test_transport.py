@@ -10,6 +10,7 @@ from huggingface_hub import constants, get_session, set_client_factory
 from huggingface_hub.utils import close_session
 from huggingface_hub.utils._http import default_client_factory
 
+from model_base.errors import HubUnavailable
 from model_base.hub.transport import checked_endpoint, speaks_xet, transport
 
 PROXY = "http://127.0.0.1:9"
@@ -98,6 +99,39 @@ def test_an_endpoint_is_an_address() -> None:
     assert checked_endpoint("http://hub/") == "http://hub"
     with pytest.raises(ValueError, match="mirror is 'hub'; accepted: the URL of a hub"):
         checked_endpoint("hub")
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://a b", "http://u:SECRET@h", "http://h?SECRET", "http://h#SECRET", "http://", 5,
+        "http://h:port", "http://[", "http://h\n", "ftp://u:SECRET@h",
+    ],
+)  # fmt: skip
+def test_an_address_with_a_secret_or_none_at_all_is_refused_unseen(endpoint: Any) -> None:
+    with pytest.raises(ValueError, match="accepted: the URL of a hub") as caught:
+        checked_endpoint(endpoint)
+    assert "SECRET" not in str(caught.value)
+
+
+def test_who_waits_for_others_too_long_is_told(
+    factory: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model_base.hub.transport.MAX_WAIT_SECONDS", 0.01)
+    told = []
+
+    def other() -> None:
+        with contextlib.suppress(HubUnavailable), transport():
+            return
+        told.append(True)
+
+    with transport({"http": PROXY}):
+        assert get_session().timeout.read is not None
+        waiting = threading.Thread(target=other)
+        waiting.start()
+        waiting.join()
+    assert told == [True]
+    close_session()
 
 
 def test_only_the_public_hub_is_known_to_speak_xet(monkeypatch: pytest.MonkeyPatch) -> None:

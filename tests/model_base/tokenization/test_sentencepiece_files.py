@@ -4,6 +4,7 @@ import io
 import json
 import random
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -325,3 +326,41 @@ class TestDamaged:
                 tokenizer(list(TEXTS))
             except ValueError as error:
                 assert "cannot be encoded" in str(error)  # noqa: PT017
+
+
+def test_many_extra_ids_are_added_at_once(contents: dict[str, bytes], tmp_path: Path) -> None:
+    folder, calls = write(tmp_path, "t5", contents["t5"], extra_ids=3000), []
+
+    def profile(_: Any, event: str, function: Any) -> None:
+        if event == "c_call" and function.__name__ in ("add_special_tokens", "add_tokens"):
+            calls.append(function)
+
+    sys.setprofile(profile)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    finally:
+        sys.setprofile(None)
+    assert 0 < len(calls) < 10
+    assert tokenizer.convert_tokens_to_ids("<extra_id_2999>") is not None
+
+
+def test_another_byte_fallback_than_the_familys_is_logged(
+    contents: dict[str, bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fall_back(model: Any) -> None:
+        model.trainer_spec.byte_fallback = True
+
+    AutoTokenizer.from_pretrained(write(tmp_path, "t5", contents["t5"]))
+    assert not caplog.records
+    AutoTokenizer.from_pretrained(write(tmp_path, "t5", changed(contents["t5"], fall_back)))
+    (record,) = caplog.records
+    assert "byte_fallback is True" in record.getMessage()
+
+
+@pytest.mark.parametrize("setting", ["unk_token", "additional_special_tokens"])
+def test_a_lone_surrogate_is_no_token(
+    setting: str, contents: dict[str, bytes], tmp_path: Path
+) -> None:
+    value = "\ud800" if setting == "unk_token" else ["\ud800"]
+    with pytest.raises(UnsupportedTokenizer, match=f"tokenizer_config.json: {setting}"):
+        AutoTokenizer.from_pretrained(write(tmp_path, "t5", contents["t5"], **{setting: value}))

@@ -7,7 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from model_base import BertConfig, BertForMaskedLM, BertModel, PreTrainedModel, no_init_weights
+from model_base import (
+    BertConfig,
+    BertForMaskedLM,
+    BertModel,
+    PretrainedConfig,
+    PreTrainedModel,
+    no_init_weights,
+)
 from model_base.errors import UnsupportedConfig
 
 Small = Callable[..., BertConfig]
@@ -42,7 +49,7 @@ def test_a_bare_model_says_what_it_does_not_have(small: Small) -> None:
         lambda: model.set_output_embeddings(nn.Linear(2, 2)),
         lambda: model.resize_position_embeddings(3),
         model.get_position_embeddings,
-        lambda: model._init_weights(model.dense),
+        lambda: Bare(PretrainedConfig())._init_weights(model.dense),
         lambda: model.prune_heads({0: [1]}),
     ):
         with pytest.raises(NotImplementedError, match="Bare"):
@@ -69,6 +76,13 @@ def test_weights_start_as_the_architecture_says(small: Small) -> None:
     assert model.embeddings.word_embeddings.weight[3].abs().sum() == 0
     assert model.pooler.dense.bias.abs().sum() == 0
     assert model.embeddings.LayerNorm.weight.unique().tolist() == [1]
+
+
+def test_weights_start_as_the_initializer_range_says_without_more_words(small: Small) -> None:
+    model = Bare(small(initializer_range=1e-9))
+    model.init_weights()
+    assert 0 < model.dense.weight.abs().max() < 1e-7
+    assert model.dense.bias.abs().sum() == 0
 
 
 def test_initialisation_can_be_switched_off_and_comes_back(small: Small) -> None:

@@ -46,3 +46,12 @@ def test_layers_are_skipped_with_the_given_probability(skip_p: float, factor: in
 def test_ids_are_not_shifted_without_a_start() -> None:
     with pytest.raises(ValueError, match="decoder_start_token_id"):
         layers.shift_right(torch.tensor([[1, 2]]), None, 0)
+
+
+def test_labels_for_next_tokens_are_refused_of_packed_tokens() -> None:
+    logits_TN, labels_T = torch.zeros(5, 7), torch.zeros(5, dtype=torch.long)
+    with pytest.raises(ValueError, match="labels given with a packed layout"):
+        layers.next_token_loss(logits_TN, labels_T)
+    with pytest.raises(ValueError, match="labels given with a packed layout"):
+        layers.shift_right(labels_T, 0, 0)
+    assert layers.next_token_loss(logits_TN, None) is None

@@ -1,12 +1,13 @@
 """What every architecture does: one suite over all classes that configurations name."""
 
 import inspect
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import model_base
 from model_base.configs import CONFIGS
@@ -34,6 +35,21 @@ def case(request: pytest.FixtureRequest) -> tuple[Any, Any]:
     if name.endswith("ForQuestionAnswering"):
         fields["num_labels"] = 2
     return getattr(model_base, name), SMALL[config_class](**fields)
+
+
+@pytest.fixture
+def draws(case: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> Counter[nn.Module]:
+    """How often each module is initialised, from now on."""
+    counts: Counter[nn.Module] = Counter()
+    owner = next(c for c in case[0].__mro__ if "_init_weights" in vars(c))
+    initialise = owner._init_weights
+
+    def counted(self: Any, module: nn.Module) -> None:
+        counts[module] += 1
+        initialise(self, module)
+
+    monkeypatch.setattr(owner, "_init_weights", counted)
+    return counts
 
 
 @pytest.fixture
@@ -86,6 +102,14 @@ def assert_same(model: Any, again: Any) -> None:
     assert_equal(model.state_dict(), again.state_dict())
     inputs = inputs_of(model)
     assert_equal(forward(model, inputs), forward(again, inputs), 1e-6)
+
+
+def test_a_module_is_initialised_with_its_trunk_and_with_its_head_and_no_more(
+    case: tuple[Any, Any], draws: Counter[nn.Module]
+) -> None:
+    model = case[0](case[1])
+    owners = {name: m for name, m in model.named_modules() if m._parameters}
+    assert not {name: draws[m] for name, m in owners.items() if not 1 <= draws[m] <= 2}
 
 
 @pytest.mark.parametrize("safe", [True, False])

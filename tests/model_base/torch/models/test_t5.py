@@ -5,10 +5,15 @@ each, then ``8 + floor(2 log2(d / 8))``. A decoder has 32 for what came before: 
 each, then ``16 + floor(16 / 3 log2(d / 16))``.
 """
 
+from typing import Any
+
 import pytest
 import torch
+from torch import nn
 
-from model_base.torch.models.t5 import distance_bucket
+from model_base import T5Config, T5ForConditionalGeneration, T5Model
+from model_base.torch.models.t5 import T5PreTrainedModel, distance_bucket
+from tests.model_base.torch.models.small import SMALL
 
 ENCODER = {
     0: 0, -1: 1, -7: 7, -8: 8, -11: 8, -12: 9, -15: 9, -20: 10, -24: 11, -100: 15, -127: 15,
@@ -27,3 +32,21 @@ def test_distances_fall_into_their_buckets(is_decoder: bool, wanted: dict[int, i
     buckets = distance_bucket(torch.tensor(list(wanted)), is_decoder, 32, 128)
     assert buckets.dtype == torch.int64
     assert dict(zip(wanted, buckets.tolist(), strict=True)) == wanted
+
+
+def test_a_model_with_a_head_is_no_trunk_and_the_shared_words_are_drawn_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[nn.Module] = []
+    initialise = T5PreTrainedModel._init_weights
+
+    def counted(self: Any, module: nn.Module) -> None:
+        drawn.append(module)
+        initialise(self, module)
+
+    monkeypatch.setattr(T5PreTrainedModel, "_init_weights", counted)
+    model = T5ForConditionalGeneration(SMALL[T5Config]())
+    assert not isinstance(model, T5Model)
+    assert drawn.count(model.shared) == 1
+    assert model.shared is model.encoder.embed_tokens is model.decoder.embed_tokens
+    assert len(drawn) == len(set(drawn))
