@@ -48,11 +48,14 @@ class Folder(ModelFiles):
         return path if os.path.isfile(path) else None  # Path.is_file raises on what is too long
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HubRepository(ModelFiles):
     """A model repository on the hub, cached by huggingface_hub.
 
     Attributes:
+        repo_id: of the model.
+        revision: branch, tag or commit; from the first file that is found on the commit it is of,
+            so that the others are of the same.
         options: of ``download``; also ``proxies``.
     """
 
@@ -77,7 +80,7 @@ class HubRepository(ModelFiles):
         doing = f"get {name} of {self.repo_id!r}"
         with way, failing_as_ours(doing, self.repo_id, self.revision):
             try:
-                return download(self.repo_id, name, **{**options, "local_files_only": is_local})
+                path = download(self.repo_id, name, **{**options, "local_files_only": is_local})
             except hub.LocalEntryNotFoundError:
                 if not is_local:
                     raise
@@ -86,9 +89,11 @@ class HubRepository(ModelFiles):
                         f"{self.repo_id!r} is not in the cache, and the hub is not asked: "
                         "local_files_only or offline mode is on"
                     ) from None
+                return None
             except hub.EntryNotFoundError:
-                pass
-        return None
+                return None
+        self.revision = path.parents[name.count("/")].name
+        return path
 
     def _has(self, name: str) -> bool:
         """Whether the file of this very commit is in the cache."""

@@ -140,10 +140,11 @@ def _left_over(blob: Path, *, keep: bool) -> Path:
     """Where the download goes; of the beginnings that were left the longest is kept, or none."""
     partial = blob.with_name(f"{blob.name}.incomplete")
     found = sorted(blob.parent.glob(f"{blob.name}.*incomplete"), key=lambda p: p.stat().st_size)
-    if found and keep:
-        found.pop().replace(partial)
+    longest = found.pop() if found and keep else None
     for path in found:
         path.unlink(missing_ok=True)
+    if longest is not None:
+        longest.replace(partial)
     return partial
 
 

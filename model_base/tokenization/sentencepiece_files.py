@@ -177,7 +177,6 @@ def _merges(vocab: _Vocab, ids: Mapping[str, int]) -> list[tuple[str, str]]:
     for text, score in dict(vocab).items():
         parts = ((text[:index], text[index:]) for index in range(1, len(text)))
         known = [(left, right) for left, right in parts if left in ids and right in ids]
-        known.sort(key=lambda pair: (ids[pair[0]], ids[pair[1]]))
         found += [(score, left, right) for left, right in known]
         if len(found) > MAX_MERGES:
             raise ValueError(f"over {MAX_MERGES} pairs of pieces make a third")

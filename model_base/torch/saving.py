@@ -69,7 +69,7 @@ class SavingMixin(PushToHubMixin, ModuleUtilsMixin):
 
         Args:
             save_directory: the folder.
-            is_main_process: False writes no config and removes nothing.
+            is_main_process: False writes no config and removes nothing, and cannot push.
             state_dict: written instead of the model's own.
             save_function: how one ``.bin`` file is written: ``save_function(tensors, path)``.
             push_to_hub: save and push in one commit; the repository, by default named as the
@@ -84,15 +84,18 @@ class SavingMixin(PushToHubMixin, ModuleUtilsMixin):
             NotADirectoryError: the path is a file.
             OSError: the disk is full or cannot be written.
             TypeError: an unknown keyword argument.
+            ValueError: ``push_to_hub`` where ``is_main_process`` is False.
         """
         safe = kwargs.pop("safe_serialization", True)
         is_main_process = kwargs.pop("save_config", is_main_process)
         push_options = pop_push_options(kwargs)
         folder = Path(save_directory)
         if push_to_hub:
+            if not is_main_process:
+                raise ValueError("push_to_hub with is_main_process=False; accepted: one of them")
             save = partial(
-                self.save_pretrained, is_main_process=is_main_process, state_dict=state_dict,
-                save_function=save_function, max_shard_size=max_shard_size, safe_serialization=safe,
+                self.save_pretrained, state_dict=state_dict, save_function=save_function,
+                max_shard_size=max_shard_size, safe_serialization=safe,
             )  # fmt: skip
             self._save_pushing(folder, save, push_options)
             return

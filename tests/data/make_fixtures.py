@@ -27,6 +27,8 @@ CHOSEN = (
     "v457_siglipmodel_st", "v457_wav2vec2forctc_st", "v457_whisperforconditionalgeneration_st",
 )  # fmt: skip
 
+TOKENIZERS = ("albert", "camembert", "gemma", "llama")  # small, with a SentencePiece model
+
 
 def main() -> None:
     """Copy the chosen ones with their rows of the manifest."""
@@ -35,6 +37,8 @@ def main() -> None:
     shutil.rmtree(TARGET, ignore_errors=True)
     for name in CHOSEN:
         shutil.copytree(source / name, TARGET / name)
+    for name in TOKENIZERS:
+        shutil.copytree(source / "tokenizers" / name, TARGET / "tokenizers" / name)
     rows = [row for row in manifest["fixtures"] if row["name"] in CHOSEN]
     text = json.dumps({**manifest, "fixtures": rows, "tokenizers": []}, indent=1)
     (TARGET / "manifest.json").write_text(text + "\n")

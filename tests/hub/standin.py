@@ -94,6 +94,7 @@ class Hub:
             asked for then sets ``asked_again``, waits for ``go_on`` and is not had.
         corrupt: content is sent as zeros.
         before_commit: called before a commit is taken, once.
+        refuse_upload: the next large file is refused, once.
     """
 
     url: str = ""
@@ -111,6 +112,7 @@ class Hub:
     asked_again: threading.Event = field(default_factory=threading.Event)
     go_on: threading.Event = field(default_factory=threading.Event)
     before_commit: Any = None
+    refuse_upload: bool = False
 
     def add(self, repo_id: str, files: Files, **fields: Any) -> Repository:
         """A repository with one commit."""
@@ -296,6 +298,9 @@ def add_large_files(app: FastAPI, hub: Hub) -> None:
     async def upload(request: Request, oid: str) -> Any:
         note_token(hub, request)
         content = await request.body()
+        if hub.refuse_upload:
+            hub.refuse_upload = False
+            raise HTTPException(403, "no right to write")
         if hashlib.sha256(content).hexdigest() != oid:
             raise HTTPException(400, "another hash")
         hub.objects[oid] = content

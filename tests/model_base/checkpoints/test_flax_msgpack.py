@@ -49,6 +49,12 @@ def test_scalars_are_arrays_without_axes(path: Path) -> None:
     assert [checkpoint.read(name).tolist() for name in "ab"] == [2.5, 7]
 
 
+def test_a_name_may_be_long(path: Path) -> None:
+    name = "a" * 4000
+    path.write_bytes(msgpack.packb({name: {"b": of(np.ones(2))}}))
+    assert FLAX_MSGPACK.open(path).read(f"{name}/b").tolist() == [1, 1]
+
+
 def nested(depth: int) -> bytes:
     return b"\x81\xa1a" * depth + msgpack.packb(of(np.ones(1)))
 
@@ -73,6 +79,10 @@ HOSTILE = {
     "fewer bytes than the shape": msgpack.packb({"a": leaf((4,), "float32", b"0000")}),
     "a huge shape": msgpack.packb({"a": leaf((2**31, 2**31), "float32", b"0000")}),
     "a negative shape": msgpack.packb({"a": leaf((-2, -2), "float32", b"0" * 16)}),
+    "a shape of floats": msgpack.packb({"a": leaf((2.0,), "float32", b"0" * 8)}),
+    "a shape of truths": msgpack.packb({"a": leaf((True,), "float32", b"0000")}),
+    "a name longer than is read at once": msgpack.packb({"a" * 5000: of(np.ones(1))}),
+    "a dtype longer than is read at once": msgpack.packb({"a": leaf((1,), "f" * 5000, b"0000")}),
     "a shape of text": msgpack.packb({"a": leaf(("4",), "float32", b"0" * 16)}),
     "a shape of 70 axes": msgpack.packb({"a": leaf((1,) * 70, "float32", b"0000")}),
     "an object dtype": msgpack.packb({"a": leaf((1,), "object", b"0" * 8)}),

@@ -190,3 +190,8 @@ def test_a_folder_is_needed_to_save_into(tmp_path: Path) -> None:
 def test_an_unknown_architecture_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedConfig, match=r"'model_type' is 'martian'; accepted: .*bert"):
         AutoConfig.from_pretrained(stored(tmp_path, model_type="martian"))
+
+
+def test_a_huge_value_is_shortened_in_the_message() -> None:
+    assert len(str(UnsupportedConfig("hidden_act", "x" * 10_000, "gelu"))) < 200
+    assert len(str(UnsupportedConfig("sizes", list(range(10_000)), "a number"))) < 200

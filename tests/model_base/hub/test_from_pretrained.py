@@ -263,3 +263,13 @@ def test_no_more_is_read_than_was_announced(tmp_path: Path) -> None:
 def test_proxies_of_another_kind_are_refused(proxies: Any) -> None:
     with pytest.raises(ValueError, match="proxies is no map of addresses"):
         AutoModel.from_pretrained(NAME, proxies=proxies)
+
+
+def test_a_tokenizer_of_a_sentencepiece_model_is_loaded(hub: Hub) -> None:
+    folder = ROOT / "tests" / "fixtures" / "tokenizers" / "llama"
+    names = ("tokenizer.model", "tokenizer_config.json")
+    hub.add("owner/words", {name: (folder / name).read_bytes() for name in names})
+    tokenizer = AutoTokenizer.from_pretrained("owner/words")
+    assert tokenizer("the model").input_ids == AutoTokenizer.from_pretrained(folder)(
+        "the model"
+    ).input_ids  # fmt: skip

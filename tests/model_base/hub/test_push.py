@@ -126,6 +126,39 @@ def test_saving_pushes_when_it_is_told_to(
     assert (folder / "tokenizer.json").exists()
 
 
+@pytest.mark.parametrize(
+    "options", [{"safe_serialization": False}, {"max_shard_size": "20KB"}, {"state_dict": {}}]
+)
+def test_saving_pushes_what_it_saves(
+    options: dict[str, Any], hub: Hub, small: Small, folder: Path
+) -> None:
+    model = BertModel(small())
+    if "state_dict" in options:
+        options = {"state_dict": {name: t + 1 for name, t in model.state_dict().items()}}
+    model.save_pretrained(folder, push_to_hub=True, **options)
+    model.save_pretrained(folder.parent / "plain", **options)
+    plain = {path.name: path.read_bytes() for path in (folder.parent / "plain").iterdir()}
+    pushed = hub.repositories["owner/my-model"].head.files
+    assert pushed.keys() - {".gitattributes"} == plain.keys()
+    assert all(pushed[name] == content for name, content in plain.items())
+
+
+def test_saving_pushes_by_the_function_it_is_given(hub: Hub, small: Small, folder: Path) -> None:
+    BertModel(small()).save_pretrained(
+        folder, push_to_hub=True, safe_serialization=False,
+        save_function=lambda tensors, path: path.write_bytes(b"mine"),
+    )  # fmt: skip
+    assert hub.repositories["owner/my-model"].head.files["pytorch_model.bin"] == b"mine"
+
+
+@pytest.mark.parametrize("name", ["is_main_process", "save_config"])
+def test_only_the_main_process_pushes(name: str, hub: Hub, small: Small, folder: Path) -> None:
+    with pytest.raises(ValueError, match="push_to_hub with is_main_process=False"):
+        BertModel(small()).save_pretrained(folder, push_to_hub=True, **{name: False})
+    assert hub.repositories == {}
+    assert not folder.exists()
+
+
 def test_a_temporary_folder_leaves_nothing_behind(
     hub: Hub, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,6 +178,22 @@ def test_a_url_names_hub_repository_and_folder(
     assert (tmp_path / "other" / "config.json").exists()
     with pytest.raises(HubUnavailable, match="refused the token"):  # the stored one is not sent
         small().push_to_hub(repo_url=f"{hub.url}/acme/other")
+
+
+def test_a_url_of_the_own_hub_gets_the_stored_token(
+    hub: Hub, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small().push_to_hub(repo_url=f"{hub.url}/owner/x")
+    small().push_to_hub(".", repo_url="owner/y")
+    assert "config.json" in hub.repositories["owner/x"].head.files
+    assert "config.json" in hub.repositories["owner/y"].head.files
+    assert (tmp_path / "config.json").exists()
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    small().push_to_hub(".")
+    assert "config.json" in hub.repositories["owner/here"].head.files
 
 
 def test_fields_of_a_model_card_write_one(hub: Hub, small: Small, folder: Path) -> None:
@@ -217,6 +266,14 @@ def test_a_refused_push_says_why_and_writes_nothing(
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     assert "cannot open 'my-model' to push" in refused(config, folder, use_auth_token=TOKEN)
+
+
+def test_a_refused_upload_is_told_as_refused(hub: Hub, small: Small, folder: Path) -> None:
+    hub.refuse_upload = True
+    with pytest.raises(HubUnavailable, match=r"the hub refused the token \(HTTP 403\)"):
+        BertModel(small()).push_to_hub(folder)
+    assert hub.repositories["owner/my-model"].messages == ["first"]
+    BertModel(small()).push_to_hub(folder)
 
 
 def test_a_lost_race_is_refused_and_changes_nothing(hub: Hub, small: Small, folder: Path) -> None:

@@ -14,6 +14,9 @@ from model_base.errors import HubUnavailable
 from model_base.hub.transport import checked_endpoint, speaks_xet, transport
 
 PROXY = "http://127.0.0.1:9"
+LIMIT = 30  # seconds; who waits longer never comes
+
+pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.fixture
@@ -74,22 +77,22 @@ def test_the_same_runs_side_by_side_and_others_wait(factory: Any) -> None:
     def hold() -> None:
         with transport({"http": PROXY}):
             inside.set()
-            leave.wait(30)
+            leave.wait(LIMIT)
             seen.append("proxied")
 
     def other() -> None:
         with transport():
             seen.append("direct")
 
-    holder, waiting = threading.Thread(target=hold), threading.Thread(target=other)
+    holder, waiting = (threading.Thread(target=f, daemon=True) for f in (hold, other))
     holder.start()
-    assert inside.wait(30)
+    assert inside.wait(LIMIT)
     with transport({"http": PROXY}):
         seen.append("the same")
     waiting.start()
     leave.set()
     for thread in (holder, waiting):
-        thread.join()
+        thread.join(LIMIT)
     assert seen == ["the same", "proxied", "direct"]
     assert factory_now() is factory
 
@@ -127,9 +130,9 @@ def test_who_waits_for_others_too_long_is_told(
 
     with transport({"http": PROXY}):
         assert get_session().timeout.read is not None
-        waiting = threading.Thread(target=other)
+        waiting = threading.Thread(target=other, daemon=True)
         waiting.start()
-        waiting.join()
+        waiting.join(LIMIT)
     assert told == [True]
     close_session()
 

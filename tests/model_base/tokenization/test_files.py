@@ -33,6 +33,13 @@ def ids(folder: Path, text: str) -> list[int]:
     return read_tokenizer(folder).tokenizer.encode(text).ids
 
 
+@pytest.mark.parametrize("name", ["vocab.json", "merges.txt"])
+def test_a_vocabulary_and_its_merges_are_only_read_together(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(TokenizerNotFound):
+        read_tokenizer(tmp_path)
+
+
 def test_a_folder_without_files_names_those_looked_for(tmp_path: Path) -> None:
     with pytest.raises(
         TokenizerNotFound, match=r"vocab\.txt, vocab\.json with merges\.txt, spiece\.model"

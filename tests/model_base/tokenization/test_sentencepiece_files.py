@@ -16,6 +16,7 @@ from model_base import AutoTokenizer, PreTrainedTokenizer
 from model_base.tokenization import sentencepiece_files
 from model_base.tokenization.settings import UnsupportedTokenizer
 
+ROOT = Path(__file__).parents[3]
 FILES = {
     "t5": "spiece.model", "albert": "spiece.model", "xlm_roberta": "sentencepiece.bpe.model",
     "camembert": "sentencepiece.bpe.model", "llama": "tokenizer.model", "gemma": "tokenizer.model",
@@ -140,13 +141,21 @@ class TestTransformers:
     """What Transformers stored for the same folder, whose tokenizer.json is taken away."""
 
     @pytest.fixture
-    def folder(self, fixtures: Path, tmp_path: Path, family: str) -> Path:
-        for path in (fixtures / "tokenizers" / family).iterdir():
+    def gold(self, request: pytest.FixtureRequest, family: str) -> Path:
+        """What is committed, else what is in the whole set."""
+        if (committed := ROOT / "tests" / "fixtures" / "tokenizers" / family).is_dir():
+            return committed
+        fixtures: Path = request.getfixturevalue("fixtures")
+        return fixtures / "tokenizers" / family
+
+    @pytest.fixture
+    def folder(self, gold: Path, tmp_path: Path) -> Path:
+        for path in gold.iterdir():
             if path.name != "tokenizer.json":
                 shutil.copy(path, tmp_path)
         return tmp_path
 
-    def test_encodings_are_those_stored(self, folder: Path, family: str) -> None:
+    def test_encodings_are_those_stored(self, folder: Path) -> None:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         expected = json.loads((folder / "expected_encodings.json").read_text(encoding="utf-8"))
         assert len(tokenizer) == expected["len"]
@@ -164,11 +173,9 @@ class TestTransformers:
             if "error" not in row:
                 assert tokenizer(row["a"], row["b"]).input_ids == row["input_ids"]
 
-    def test_it_is_the_one_of_tokenizer_json(
-        self, folder: Path, fixtures: Path, family: str
-    ) -> None:
+    def test_it_is_the_one_of_tokenizer_json(self, folder: Path, gold: Path) -> None:
         ours = AutoTokenizer.from_pretrained(folder)
-        other = AutoTokenizer.from_pretrained(fixtures / "tokenizers" / family)
+        other = AutoTokenizer.from_pretrained(gold)
         assert ours.settings == other.settings
         assert ours.get_vocab() == other.get_vocab()
         for text in [*TEXTS, *SPACED, *random_texts(2), "<s>a</s> <mask> [MASK] <extra_id_0> b"]:
@@ -183,6 +190,25 @@ def test_a_saved_one_comes_back_equal(contents: dict[str, bytes], tmp_path: Path
         again = AutoTokenizer.from_pretrained(tmp_path / family / "saved")
         assert again("a text", "of it") == tokenizer("a text", "of it")
         assert again.settings == tokenizer.settings
+
+
+def test_a_digit_with_a_comma_is_parted_by_albert(
+    contents: dict[str, bytes], tmp_path: Path
+) -> None:
+    def add(model: Any) -> None:
+        for text in ("3,", "x,"):
+            model.pieces.add(piece=text, score=-0.1)
+
+    tokenizer, _ = read(tmp_path, "albert", changed(contents["albert"], add))
+    assert tokenizer.tokenize("3, x,") == ["▁3", ",", "▁", "x,"]
+
+
+def test_merges_of_equal_scores_are_tried_from_the_longest_left_part() -> None:
+    vocab = [("b", 0.0), ("c", 0.0), ("a", 0.0), ("ab", -1.0), ("bc", -1.0), ("abc", -2.0)]
+    ids = {text: index for index, (text, _) in enumerate(vocab)}
+    assert sentencepiece_files._merges(vocab, ids) == [
+        ("a", "b"), ("b", "c"), ("ab", "c"), ("a", "bc"),
+    ]  # fmt: skip
 
 
 class TestSettings:
@@ -275,6 +301,14 @@ class TestDamaged:
     def test_what_is_no_model_is_refused_by_name(self, tmp_path: Path, content: bytes) -> None:
         write(tmp_path, "llama", content)
         with pytest.raises(UnsupportedTokenizer, match=r"tokenizer\.model: not readable"):
+            AutoTokenizer.from_pretrained(tmp_path)
+
+    def test_a_piece_that_is_not_utf_8_is_refused(
+        self, contents: dict[str, bytes], tmp_path: Path
+    ) -> None:
+        content = contents["t5"].replace("▁the".encode(), b"\xff\xfe\xfdthe")
+        write(tmp_path, "t5", content)
+        with pytest.raises(UnsupportedTokenizer, match=r"spiece\.model: .*a piece is not UTF-8"):
             AutoTokenizer.from_pretrained(tmp_path)
 
     def test_a_file_over_the_cap_is_refused_unread(

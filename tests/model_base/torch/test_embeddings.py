@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from model_base import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
+from model_base.torch.embeddings import tie_encoder_to_decoder
 
 Small = Callable[..., BertConfig]
 IDS = torch.arange(1, 11).view(2, 5)
@@ -96,3 +97,24 @@ def test_a_submodule_may_tie_weights_of_its_own(small: Small) -> None:
     model.extra = Tying()
     model.tie_weights()
     assert model.extra.calls == 1
+
+
+def stack(*layers: nn.Module) -> nn.Module:
+    module = nn.Module()
+    module.layer = nn.ModuleList(layers)
+    return module
+
+
+def named(name: str) -> nn.Module:
+    return nn.ModuleDict({name: nn.Linear(2, 2)})
+
+
+def test_an_encoder_is_tied_to_those_of_more_layers_that_are_of_the_same_kind() -> None:
+    encoder: Any = stack(named("own"), named("dense"), nn.LayerNorm(2))
+    other = [named("own"), named("cross"), nn.Linear(2, 2), named("dense"), nn.LayerNorm(2)]
+    assert tie_encoder_to_decoder(encoder, stack(*other)) == []
+    pairs: Any = [(0, other[0]["own"]), (1, other[3]["dense"])]  # type: ignore[index]
+    for index, decoders in pairs:
+        (own,) = encoder.layer[index].values()
+        assert own.weight is decoders.weight
+    assert encoder.layer[2].weight is other[4].weight

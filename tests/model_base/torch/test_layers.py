@@ -55,3 +55,9 @@ def test_labels_for_next_tokens_are_refused_of_packed_tokens() -> None:
     with pytest.raises(ValueError, match="labels given with a packed layout"):
         layers.shift_right(labels_T, 0, 0)
     assert layers.next_token_loss(logits_TN, None) is None
+
+
+def test_labels_that_are_none_are_read_as_padding() -> None:
+    labels = torch.tensor([[5, -100, 6, -100], [-100, 7, 8, 9]])
+    assert layers.shift_right(labels, 2, 0).tolist() == [[2, 5, 0, 6], [2, 0, 7, 8]]
+    assert labels[0, 1] == -100

@@ -363,7 +363,9 @@ def test_shards_are_loaded_into_an_existing_model(safe: bool, small: Small, tmp_
     model = BertModel(small())
     model.save_pretrained(tmp_path, max_shard_size="10KB", safe_serialization=safe)
     other = BertModel(small()).double()
+    places = {name: tensor.data_ptr() for name, tensor in other.state_dict().items()}
     result = load_sharded_checkpoint(other, tmp_path)
+    assert {name: tensor.data_ptr() for name, tensor in other.state_dict().items()} == places
     assert (result.missing_keys, result.unexpected_keys) == ([], [])
     assert other.dtype is torch.float64
     assert same(model.double(), other)

@@ -8,13 +8,19 @@ import torch
 from torch import nn
 
 from model_base import (
+    AlbertConfig,
+    AlbertModel,
     BertConfig,
     BertForMaskedLM,
+    BertForMultipleChoice,
     BertModel,
     ModuleUtilsMixin,
+    ViTModel,
+    Wav2Vec2Model,
     get_parameter_device,
     get_parameter_dtype,
 )
+from tests.model_base.torch.models.small import SMALL
 
 Small = Callable[..., BertConfig]
 # By hand, for the small configuration: V=61, H=32, L=2 layers, I=48, P=40 positions, 2 types.
@@ -64,6 +70,27 @@ def test_long_sequences_are_counted_with_attention_s_square(small: Small) -> Non
     assert model.floating_point_ops(shorter) == 6 * 62 * without
 
 
+@pytest.mark.parametrize(
+    ("model_class", "name", "inputs"),
+    [
+        (Wav2Vec2Model, "input_values", torch.zeros(2, 400)),
+        (ViTModel, "pixel_values", torch.zeros(1, 3, 12, 12)),
+        (BertForMultipleChoice, "input_ids", torch.ones(1, 32, 32, dtype=torch.long)),
+    ],
+)
+def test_what_is_not_a_text_is_counted_by_its_values(
+    model_class: Any, name: str, inputs: torch.Tensor
+) -> None:
+    model = model_class(SMALL[model_class.config_class]())
+    expected = 6 * inputs.numel() * model.num_parameters(exclude_embeddings=True)
+    assert model.floating_point_ops({name: inputs}) == expected
+
+
+def test_without_the_main_input_nothing_is_counted() -> None:
+    for model in (AlbertModel(SMALL[AlbertConfig]()), BertModel(SMALL[BertConfig]())):
+        assert model.floating_point_ops({}) == 0
+
+
 def test_inputs_that_cannot_be_counted_are_warned_of_once(
     small: Small, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -108,9 +135,9 @@ def test_a_decoder_s_mask_hides_what_comes_later(small: Small) -> None:
 def test_a_mask_for_each_query_is_taken_as_it_is(small: Small) -> None:
     for decoder in (False, True):
         model = BertModel(small(is_decoder=decoder))
-        mask = torch.tensor([[[1, 0], [0, 1]]])
+        mask = torch.tensor([[[0, 1], [1, 0]]])
         extended = model.get_extended_attention_mask(mask, (1, 2))
-        assert extended.tolist() == [[[[0, -10000], [-10000, 0]]]]
+        assert extended.tolist() == [[[[-10000, 0], [0, -10000]]]]
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,8 @@ def test_indices_keep_the_original_numbering() -> None:
     left, index = find_pruneable_heads_and_indices([1, 2], 3, 2, already_pruned_heads={1})
     assert left == {2}
     assert index.tolist() == [0, 1, 4, 5]
+    left, index = find_pruneable_heads_and_indices([1], 3, 2, already_pruned_heads={2})
+    assert (left, index.tolist()) == ({1}, [0, 1, 4, 5])
     left, index = find_pruneable_heads_and_indices([0], 2, 3, set())
     assert (left, index.tolist()) == ({0}, [3, 4, 5])
 
