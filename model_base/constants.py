@@ -16,6 +16,9 @@ FLAX_WEIGHTS_INDEX_NAME = "flax_model.msgpack.index.json"
 MAX_JSON_BYTES = 64 * 2**20
 """Largest config or index file that is read; a real index of 100,000 tensors has 10 MB."""
 
+UNLIMITED = 2**31 - 1
+"""Tokens, of a model whose positions are relative."""
+
 TASKS = {
     "AutoModel": "feature-extraction",
     "AutoModelForPreTraining": "fill-mask",

@@ -7,6 +7,7 @@ Source: transformers 4.19.2, ``file_utils.ModelOutput`` and ``modeling_outputs.p
 """
 
 from collections import OrderedDict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -24,9 +25,23 @@ class ModelOutput(OrderedDict[str, Any]):
     per_sequence: ClassVar[frozenset[str]] = frozenset({"pooler_output", "loss"})
 
     def __post_init__(self) -> None:
+        self._take_pairs()
         for name in self.names():
             if (value := getattr(self, name)) is not None:
                 super().__setitem__(name, value)
+
+    def _take_pairs(self) -> None:
+        """A mapping or pairs in place of the first field are all fields by name.
+
+        So TensorFlow makes a structure again of which it has changed the tensors.
+        """
+        first, *others = self.names()
+        given = getattr(self, first)
+        if not isinstance(given, Mapping | Iterator) or any(getattr(self, n) for n in others):
+            return
+        super().__setattr__(first, None)
+        for name, value in dict(given).items():
+            super().__setattr__(name, value)
 
     @classmethod
     def names(cls) -> list[str]:

@@ -235,14 +235,27 @@ class FlaxMsgpack(CheckpointFormat):
     @override
     def write(self, path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
         tree: dict[str, Any] = {}
-        for name, array in tensors.items():
+        for name in tensors:
             *parents, leaf = name.split("/")
             node = tree
             for part in parents:
                 node = node.setdefault(part, {})
-            node[leaf] = array
-        with replacing(path) as partial:
-            partial.write_bytes(msgpack.packb(tree, default=_pack_leaf, strict_types=True))
+            node[leaf] = name
+        with replacing(path) as partial, partial.open("wb") as file:
+            for piece in _packed(tree, tensors):
+                file.write(piece)
+
+
+def _packed(node: Mapping[str, Any], tensors: Mapping[str, Array]) -> Iterator[bytes]:
+    """A tree of names piece by piece, each array read when it is its turn."""
+    packer = msgpack.Packer()
+    yield packer.pack_map_header(len(node))
+    for key, value in node.items():
+        yield packer.pack(key)
+        if isinstance(value, Mapping):
+            yield from _packed(value, tensors)
+        else:
+            yield packer.pack(_pack_leaf(np.asarray(tensors[value])))
 
 
 def _pack_leaf(array: Array) -> msgpack.ExtType:

@@ -45,7 +45,7 @@ _DTYPES = {
 """Numpy's types of ``types.proto``'s numbers; tensors of others, such as strings, are left out."""
 _OPTIMIZER = re.compile(
     r"(^|/)(adam_[mv]|Adam(_\d+)?|Momentum|LAMB\w*|AdamWeightDecayOptimizer\w*|global_step"
-    r"|beta[12]_power)(/|$)"
+    r"|beta[12]_power|\.OPTIMIZER_SLOT)(/|$)"
 )
 
 _Fields = dict[int, list[int | bytes]]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import h5py  # type: ignore[import-untyped]  # h5py has no type hints
+import numpy as np
 from typing_extensions import override
 
 from model_base.checkpoints.base import (
@@ -25,6 +26,9 @@ from model_base.checkpoints.base import (
 from model_base.conversion.conventions import Convention, keras_names
 from model_base.errors import CheckpointUnreadable, UnsafeCheckpoint
 
+TOP_LEVEL = "top_level_model_weights"
+"""Group of the weights that are the model's own and of no layer."""
+_MAX_ATTRIBUTE_BYTES = 64_512
 _MAX_LIST_BYTES = 16 * 2**20
 """HDF5 limits an attribute to 64 KiB, but reads whatever a damaged file claims."""
 
@@ -69,7 +73,8 @@ def _datasets(path: Path, file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]
     if layers is None:
         raise CheckpointUnreadable(f"{path.name} lists no layers: not a file of Keras weights")
     seen: set[str] = set()
-    for layer in layers:
+    top = [TOP_LEVEL] if TOP_LEVEL in file and TOP_LEVEL not in layers else []
+    for layer in [*layers, *top]:
         node = _child(path, file, layer)
         if isinstance(node, h5py.Dataset):
             yield layer, _checked(path, layer, node)
@@ -150,4 +155,37 @@ class TfH5(CheckpointFormat):
         with replacing(path) as partial, h5py.File(partial, "w") as file:
             for name, array in tensors.items():
                 file.create_dataset(name, data=array)
-            file.attrs["layer_names"] = [name.encode() for name in tensors]
+            _write_list(file, "layer_names", list(tensors))
+
+    def write_layers(self, path: Path, layers: Mapping[str, Mapping[str, Array]]) -> None:
+        """A whole file as Keras 2 lays it out, which every transformers 4.x reads.
+
+        Args:
+            path: of the file.
+            layers: for each layer of the model its weights, by name. The names have the model's
+                own in front, and what two layers share is there twice.
+
+        Raises:
+            OSError: the disk is full or the folder cannot be written; nothing is left behind.
+        """
+        with replacing(path) as partial, h5py.File(partial, "w") as file:
+            file.attrs["backend"], file.attrs["keras_version"] = "tensorflow", "2.8.0"
+            _write_list(file, "layer_names", [n for n in layers if n != TOP_LEVEL])
+            for layer, tensors in layers.items():
+                group = file.create_group(layer)
+                _write_list(group, "weight_names", list(tensors))
+                for name, array in tensors.items():
+                    group.create_dataset(name, data=array)
+
+
+def _write_list(node: h5py.Group, attribute: str, names: list[str]) -> None:
+    """A list attribute, in numbered chunks if it is longer than HDF5 allows."""
+    encoded = [name.encode() for name in names]
+    longest = max(map(len, encoded), default=1)
+    count = max(_MAX_ATTRIBUTE_BYTES // longest, 1)
+    if len(encoded) <= count:
+        node.attrs[attribute] = np.array(encoded, dtype=f"S{longest}")
+        return
+    for number, start in enumerate(range(0, len(encoded), count)):
+        chunk = encoded[start : start + count]
+        node.attrs[f"{attribute}{number}"] = np.array(chunk, dtype=f"S{longest}")

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from model_base.activations import KINDS
 from model_base.configs.base import PretrainedConfig
+from model_base.conversion.rules import Rule, Same
 
 
 class AlbertConfig(PretrainedConfig):
@@ -20,6 +21,9 @@ class AlbertConfig(PretrainedConfig):
         "hidden_act": tuple(KINDS),
         "position_embedding_type": ("absolute", "relative_key", "relative_key_query"),
     }
+    weight_rules: ClassVar[tuple[Rule, ...]] = (
+        Same("predictions.bias", "predictions.decoder.bias"),
+    )
     heads: ClassVar[dict[str, str]] = {
         "AutoModel": "AlbertModel",
         "AutoModelForPreTraining": "AlbertForPreTraining",

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 
 from model_base.configs.bounds import check_fields, check_pad_token
 from model_base.configs.rotary import old_spelling
-from model_base.constants import CONFIG_NAME, MAX_JSON_BYTES
+from model_base.constants import CONFIG_NAME, MAX_JSON_BYTES, UNLIMITED
 from model_base.conversion.rules import Rule
 from model_base.errors import ConfigNotFound, ConfigUnreadable, UnsupportedConfig
 from model_base.hub.files import ModelFiles, model_files, pop_hub_options
@@ -133,6 +133,24 @@ class PretrainedConfig(PushToHubMixin):
     def use_return_dict(self) -> bool:
         """Whether a forward returns a ``ModelOutput``; never under torchscript."""
         return bool(self.return_dict and not self.torchscript)
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest sequence that the model has positions for; very many if it needs none."""
+        return int(getattr(self, "max_position_embeddings", UNLIMITED))
+
+    @property
+    def id_limits(self) -> dict[str, int]:
+        """For each input of ids the number of embeddings: valid ids are below it."""
+        fields = {
+            "input_ids": "vocab_size",
+            "decoder_input_ids": "vocab_size",
+            "token_type_ids": "type_vocab_size",
+        }
+        limits = {
+            name: getattr(self, field) for name, field in fields.items() if hasattr(self, field)
+        }
+        return {**limits, "position_ids": self.max_tokens}
 
     def check_supported(self) -> None:
         """Refuse absurd values, and fields that ask for mathematics that is not implemented.

@@ -153,6 +153,16 @@ class CLIPConfig(PretrainedConfig):
         self.projection_dim = projection_dim
         self.logit_scale_init_value = logit_scale_init_value
 
+    @property
+    @override
+    def max_tokens(self) -> int:
+        return self.text_config.max_tokens
+
+    @property
+    @override
+    def id_limits(self) -> dict[str, int]:
+        return self.text_config.id_limits
+
     @classmethod
     def from_text_vision_configs(
         cls, text_config: CLIPTextConfig, vision_config: CLIPVisionConfig, **kwargs: Any

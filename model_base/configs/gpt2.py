@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from model_base.activations import KINDS
 from model_base.configs.base import PretrainedConfig
+from model_base.conversion.rules import Rule, Vector
 
 
 class GPT2Config(PretrainedConfig):
@@ -17,6 +18,9 @@ class GPT2Config(PretrainedConfig):
 
     model_type: ClassVar[str] = "gpt2"
     pads_embedding: ClassVar[bool] = False
+    weight_rules: ClassVar[tuple[Rule, ...]] = tuple(
+        Vector(f"{layer}.bias") for layer in ("c_attn", "c_fc", "c_proj", "q_attn")
+    )
     attribute_map: ClassVar[dict[str, str]] = {
         "hidden_size": "n_embd",
         "max_position_embeddings": "n_positions",

@@ -84,6 +84,16 @@ class RobertaConfig(PretrainedConfig):
         self.use_cache = use_cache
         self.classifier_dropout = classifier_dropout
 
+    @property
+    @override
+    def max_tokens(self) -> int:
+        return int(self.max_position_embeddings - self.pad_token_id - 1)
+
+    @property
+    @override
+    def id_limits(self) -> dict[str, int]:
+        return {**super().id_limits, "position_ids": self.max_position_embeddings}
+
     @override
     def check_supported(self) -> None:
         super().check_supported()

@@ -123,6 +123,16 @@ class SiglipConfig(PretrainedConfig):
         self.text_config = SiglipTextConfig(**fields_of("text_config", text_config))
         self.vision_config = SiglipVisionConfig(**fields_of("vision_config", vision_config))
 
+    @property
+    @override
+    def max_tokens(self) -> int:
+        return self.text_config.max_tokens
+
+    @property
+    @override
+    def id_limits(self) -> dict[str, int]:
+        return self.text_config.id_limits
+
     @classmethod
     def from_text_vision_configs(
         cls, text_config: SiglipTextConfig, vision_config: SiglipVisionConfig, **kwargs: Any

@@ -128,3 +128,10 @@ class Wav2Vec2Config(PretrainedConfig):
     def num_feat_extract_layers(self) -> int:
         """How many layers turn samples into frames."""
         return len(self.conv_dim)
+
+    def num_samples(self, num_frames: int) -> int:
+        """How many samples make so many frames."""
+        count = num_frames
+        for width, stride in zip(self.conv_kernel[::-1], self.conv_stride[::-1], strict=True):
+            count = (count - 1) * stride + width
+        return count

@@ -104,6 +104,11 @@ class WhisperConfig(PretrainedConfig):
         self.mask_feature_length = mask_feature_length
         self.mask_feature_min_masks = mask_feature_min_masks
 
+    @property
+    @override
+    def max_tokens(self) -> int:
+        return int(self.max_target_positions)
+
     @override
     def check_supported(self) -> None:
         super().check_supported()

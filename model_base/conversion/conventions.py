@@ -11,7 +11,7 @@ Source: transformers 4.19.2, ``convert_tf_weight_name_to_pt_weight_name`` and
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from model_base.conversion.ops import Shape, Transpose
 
@@ -24,6 +24,7 @@ _TF1_NAMES = {
     "output_bias": "bias", "w": "weight", "g": "weight", "b": "bias",
 }  # fmt: skip
 _FLAX_NAMES = {"kernel": "weight", "scale": "weight", "embedding": "weight"}
+_TABLE = re.compile("(^|_)embeddings?$|^embed_|^(wte|wpe|shared|relative_attention_bias)$")
 
 
 def torch_names(name: str, shape: Shape) -> Canonical:
@@ -64,6 +65,28 @@ def flax_names(name: str, shape: Shape) -> Canonical:
     is_kernel = parts[-1] == "kernel"
     parts[-1] = _FLAX_NAMES.get(parts[-1], parts[-1])
     return ".".join(parts), _kernel_to_torch(len(shape)) if is_kernel else None
+
+
+def to_flax_name(name: str, shape: Shape, names: Container[str]) -> Canonical:
+    """The Flax name of a canonical tensor, and the op that makes Flax' layout of it.
+
+    A weight is the ``embedding`` of a table, the ``scale`` of a norm with a bias, else the
+    ``kernel`` of a projection or convolution; norms without bias keep ``weight``.
+
+    Args:
+        name: canonical.
+        shape: canonical.
+        names: all canonical names of the checkpoint.
+    """
+    *scope, last = name.split(".")
+    owner, op = scope[-1] if scope else "", None
+    if last == "weight" and len(shape) == 2 and _TABLE.search(owner):
+        last = "embedding"
+    elif last == "weight" and len(shape) == 1:
+        last = "scale" if ".".join([*scope, "bias"]) in names else last
+    elif last == "weight" and (kernel := _kernel_to_torch(len(shape))):
+        last, op = "kernel", kernel.inverse()
+    return "/".join([*scope, last]), op
 
 
 def _kernel_to_torch(rank: int) -> Transpose | None:

@@ -63,6 +63,21 @@ class Reshape(Op):
 
 
 @dataclass(frozen=True, slots=True)
+class Ravel(Op):
+    """The same values along one axis."""
+
+    @override
+    def shape(self, shapes: Sequence[Shape]) -> Shape:
+        (shape,) = shapes
+        return (math.prod(shape),)
+
+    @override
+    def apply(self, arrays: Sequence[Array]) -> Array:
+        (array,) = arrays
+        return array.reshape(-1)
+
+
+@dataclass(frozen=True, slots=True)
 class Take(Op):
     """Part ``index`` of ``parts`` equal parts of one array along ``axis``; undone by Concat."""
 

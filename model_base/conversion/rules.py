@@ -11,7 +11,7 @@ from typing import Protocol
 
 from typing_extensions import override
 
-from model_base.conversion.ops import Array, Concat, Op, Reshape, Shape, Take
+from model_base.conversion.ops import Array, Concat, Op, Ravel, Reshape, Shape, Take
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +182,45 @@ class Scalar(Rule):
 
     @override
     def inverse(self) -> "Scalar":
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Vector(Rule):
+    """``….name`` has one axis; Keras stores some of them as ``[1, n]``."""
+
+    name: str
+
+    @override
+    def apply(self, recipes: Recipes) -> Recipes:
+        return {
+            name: recipe if _stem(name, self.name) is None else recipe.then(Ravel())
+            for name, recipe in recipes.items()
+        }
+
+    @override
+    def inverse(self) -> "Vector":
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Same(Rule):
+    """``….one`` and ``….other`` are one tensor; where only one of them is stored, it is both."""
+
+    one: str
+    other: str
+
+    @override
+    def apply(self, recipes: Recipes) -> Recipes:
+        result = dict(recipes)
+        for here, there in ((self.one, self.other), (self.other, self.one)):
+            for name, recipe in recipes.items():
+                if (stem := _stem(name, here)) is not None:
+                    result.setdefault(stem + there, recipe)
+        return result
+
+    @override
+    def inverse(self) -> "Same":
         return self
 
 

@@ -3,12 +3,14 @@
 import contextlib
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from typing_extensions import override
 
+from model_base.constants import CONFIG_NAME
 from model_base.errors import HubUnavailable
 from model_base.hub.failures import failing_as_ours
 from model_base.hub.resuming import download
@@ -166,3 +168,20 @@ def model_files(
     if (endpoint := checked_endpoint(options.pop("endpoint", None))) is not None:
         options = {"token": False, **options, "endpoint": endpoint}  # a stored one stays at home
     return HubRepository(str(name_or_path), revision, options)
+
+
+def pinned(name_or_path: str | Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options for ``model_files`` with the commit that the hub has now.
+
+    What is read with them in several steps is then of one commit. Folders and files of this
+    machine, and repositories without a configuration, need none.
+
+    Raises:
+        HubUnavailable, ValueError: as ``model_files`` and ``find``.
+    """
+    if name_or_path is None or file_at(name_or_path) is not None:
+        return dict(options)
+    files = model_files(name_or_path, **options)
+    if isinstance(files, HubRepository) and files.find(CONFIG_NAME) is not None:
+        return {**options, "revision": files.revision}
+    return dict(options)

@@ -6,6 +6,7 @@ before ``.bin``, whole or sharded, as every later version has it.
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from model_base import constants as names
 from model_base.checkpoints import (
@@ -19,7 +20,7 @@ from model_base.checkpoints import (
 from model_base.checkpoints.base import Checkpoint, CheckpointFormat
 from model_base.checkpoints.sharding import Index, ShardedCheckpoint, read_index
 from model_base.errors import CheckpointNotFound, CheckpointUnreadable
-from model_base.hub.files import Folder, ModelFiles
+from model_base.hub.files import Folder, ModelFiles, file_at, model_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +29,21 @@ class Kind:
 
     Attributes:
         index: empty if there are no shards with an index of ours.
-        flag: the argument of ``from_pretrained`` that asks for it; empty for our own.
+        writer: the framework that writes it, ``pt``, ``tf1`` (TensorFlow 1), ``tf`` or ``flax``;
+            empty if all do.
         beside: files that the whole one needs.
     """
 
     format: CheckpointFormat
     whole: str
     index: str
-    flag: str = ""
+    writer: str
     beside: tuple[str, ...] = ()
+
+    @property
+    def flag(self) -> str:
+        """The argument of ``from_pretrained`` that asks another stack for it."""
+        return f"from_{self.writer.removesuffix('1')}" if self.writer else ""
 
 
 _MAX_LISTED = 5
@@ -44,11 +51,11 @@ _MAX_SHOWN = 100
 """Names in a message, and characters of one: an index may name thousands."""
 
 KINDS = (
-    Kind(SAFETENSORS, names.SAFE_WEIGHTS_NAME, names.SAFE_WEIGHTS_INDEX_NAME),
-    Kind(TORCH_BIN, names.WEIGHTS_NAME, names.WEIGHTS_INDEX_NAME),
-    Kind(TF_CHECKPOINT, names.TF_WEIGHTS_INDEX_NAME, "", "from_tf", (names.TF_WEIGHTS_DATA_NAME,)),
-    Kind(TF_H5, names.TF2_WEIGHTS_NAME, names.TF2_WEIGHTS_INDEX_NAME, "from_tf"),
-    Kind(FLAX_MSGPACK, names.FLAX_WEIGHTS_NAME, names.FLAX_WEIGHTS_INDEX_NAME, "from_flax"),
+    Kind(SAFETENSORS, names.SAFE_WEIGHTS_NAME, names.SAFE_WEIGHTS_INDEX_NAME, ""),
+    Kind(TORCH_BIN, names.WEIGHTS_NAME, names.WEIGHTS_INDEX_NAME, "pt"),
+    Kind(TF_CHECKPOINT, names.TF_WEIGHTS_INDEX_NAME, "", "tf1", (names.TF_WEIGHTS_DATA_NAME,)),
+    Kind(TF_H5, names.TF2_WEIGHTS_NAME, names.TF2_WEIGHTS_INDEX_NAME, "tf"),
+    Kind(FLAX_MSGPACK, names.FLAX_WEIGHTS_NAME, names.FLAX_WEIGHTS_INDEX_NAME, "flax"),
 )
 
 
@@ -84,16 +91,29 @@ class WeightFiles:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Which kinds a caller takes: its own, and others only if asked for by flag."""
+    """Which kinds a stack takes: its own, and others only if asked for by flag.
 
+    Attributes:
+        stack: ``pt``, ``tf`` or ``flax``.
+        flags: the arguments ``from_pt``, ``from_tf``, ``from_flax`` that are set.
+    """
+
+    stack: str
     flags: frozenset[str] = field(default_factory=frozenset)
+
+    def takes(self, kind: Kind) -> bool:
+        """Whether a kind may be loaded."""
+        return kind.writer in ("", self.stack) or kind.flag in self.flags
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
-        """In the order they are looked for."""
-        flagged = tuple(kind for kind in KINDS if kind.flag in self.flags)
-        ours = tuple(kind for kind in KINDS if not kind.flag)
-        return tuple(dict.fromkeys(flagged + ours))
+        """In the order they are looked for: what is asked for by flag before our own.
+
+        TensorFlow looks for its own files before those that any framework may have written.
+        """
+        flagged = [kind for kind in KINDS if kind.flag in self.flags]
+        ours = [kind for kind in KINDS if self.stack == "tf" == kind.writer]
+        return tuple(dict.fromkeys([*flagged, *ours, *filter(self.takes, KINDS)]))
 
 
 def resolve_weights(files: ModelFiles, wish: Wish) -> WeightFiles:
@@ -110,8 +130,16 @@ def resolve_weights(files: ModelFiles, wish: Wish) -> WeightFiles:
 
 
 def resolve_any(files: ModelFiles) -> WeightFiles:
-    """Find a model's weights whatever framework wrote them, ours first."""
-    return resolve_weights(files, Wish(frozenset({""} | {kind.flag for kind in KINDS})))
+    """Find a model's weights whatever framework wrote them, in the order of ``KINDS``.
+
+    Raises:
+        CheckpointNotFound: there are none.
+        CheckpointUnreadable: an index is damaged, or a shard that it names is absent.
+    """
+    for kind in KINDS:
+        if found := find_kind(files, kind):
+            return found
+    raise _not_found(files, Wish("pt", frozenset(kind.flag for kind in KINDS)))
 
 
 def resolve_file(path: Path, wish: Wish) -> WeightFiles:
@@ -121,9 +149,26 @@ def resolve_file(path: Path, wish: Wish) -> WeightFiles:
         CheckpointNotFound: the file is of a kind that was not wished for.
     """
     kind = next((k for k in KINDS if k.format is format_of(path)), None)
-    if kind is not None and kind.flag and kind.flag not in wish.flags:
+    if kind is not None and not wish.takes(kind):
         raise CheckpointNotFound(f"{path} was written by another framework: set {kind.flag}=True")
     return WeightFiles(format_of(path), [path], str(path))
+
+
+def find_weights(name_or_path: str | Path, wish: Wish, **options: Any) -> WeightFiles:
+    """The weight files that a name, a folder or a file's path means.
+
+    Args:
+        name_or_path: folder, hub id, or path of a weight file.
+        wish: which kinds.
+        options: for the hub.
+
+    Raises:
+        CheckpointNotFound: there are none of the kinds asked for.
+        CheckpointUnreadable: an index or a name is damaged, or the format is not read here.
+    """
+    if (path := file_at(name_or_path)) is not None:
+        return resolve_file(path, wish)
+    return resolve_weights(model_files(name_or_path, **options), wish)
 
 
 def find_kind(files: ModelFiles, kind: Kind) -> WeightFiles | None:
@@ -156,7 +201,7 @@ def _listed(names: list[str]) -> str:
 
 def _not_found(files: ModelFiles, wish: Wish) -> CheckpointNotFound:
     for kind in KINDS:
-        if not kind.flag or kind.flag in wish.flags:
+        if wish.takes(kind):
             continue
         if found := find_kind(files, kind):
             name = kind.index if found.index else kind.whole

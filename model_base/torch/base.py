@@ -4,9 +4,8 @@ Source: transformers 4.19.2, ``modeling_utils.PreTrainedModel``.
 """
 
 import contextlib
-import inspect
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any, ClassVar, Self
 
@@ -15,19 +14,16 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from model_base.configs.base import PretrainedConfig
-from model_base.conversion.rules import LEGACY
-from model_base.hub.files import file_at, pop_hub_options
+from model_base.loading.arguments import LoadArguments, check_arguments, config_for
+from model_base.loading.source import Source, rules_of
 from model_base.torch import layers
 from model_base.torch.arrays import float_dtype
 from model_base.torch.embeddings import EmbeddingsMixin
 from model_base.torch.empty import without_memory
 from model_base.torch.loading import (
-    Source,
     default_dtype,
     fill,
-    find_weights,
     load_tf_weights,
-    open_source,
     pick_dtype,
     state_dict_source,
 )
@@ -37,17 +33,6 @@ from model_base.torch.saving import SavingMixin
 
 _initialises = ContextVar("_initialises", default=True)
 """Whether new models initialise their weights; each thread has its own."""
-
-UNLIMITED = 2**31 - 1
-"""Tokens, of a model whose positions are relative."""
-
-_NO_EFFECT = ("_from_pipeline", "_from_auto", "_fast_init")
-_NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "trust_remote_code": (False, None), "use_safetensors": (None, True),
-    "attn_implementation": ("sdpa", None), "device_map": ("cpu", None), "subfolder": ("", None),
-    "variant": (None,), "quantization_config": (None,),
-}  # fmt: skip
-"""Arguments of later versions at the values that change nothing here."""
 
 
 @contextlib.contextmanager
@@ -123,22 +108,13 @@ class PreTrainedModel(EmbeddingsMixin, PruningMixin, SavingMixin, ModuleUtilsMix
     @property
     def max_tokens(self) -> int:
         """Longest sequence that the model has positions for; very many if it needs none."""
-        return int(getattr(self.config, "max_position_embeddings", UNLIMITED))
+        return int(self.config.max_tokens)
 
     @property
     def id_limits(self) -> dict[str, int]:
         """For each input of ids the number of embeddings: valid ids are below it."""
-        fields = {
-            "input_ids": "vocab_size",
-            "decoder_input_ids": "vocab_size",
-            "token_type_ids": "type_vocab_size",
-        }
-        limits = {
-            name: getattr(self.config, field)
-            for name, field in fields.items()
-            if hasattr(self.config, field)
-        }
-        return {**limits, "position_ids": self.max_tokens}
+        limits: dict[str, int] = self.config.id_limits
+        return limits
 
     @property
     def base_model(self) -> nn.Module:
@@ -245,67 +221,26 @@ class PreTrainedModel(EmbeddingsMixin, PruningMixin, SavingMixin, ModuleUtilsMix
             HubUnavailable: the hub refused or cannot be reached.
             ValueError: an unusable ``torch_dtype``.
         """
-        state_dict = kwargs.pop("state_dict", None)
-        flags = frozenset(f for f in ("from_tf", "from_flax") if kwargs.pop(f, False))
-        ignore_mismatched = kwargs.pop("ignore_mismatched_sizes", False)
-        with_info = kwargs.pop("output_loading_info", False)
+        name, state_dict = pretrained_model_name_or_path, kwargs.pop("state_dict", None)
         copied = kwargs.pop("low_cpu_mem_usage", None) is False
         torch_dtype = kwargs.pop("torch_dtype", kwargs.pop("dtype", None))
         progress = kwargs.pop("_progress", None)
         device = kwargs.pop("_device", "cpu")
         check = kwargs.pop("_check", None)
-        options = pop_hub_options(kwargs)
-        for argument in _NO_EFFECT:
-            kwargs.pop(argument, None)
-        for argument, accepted in _NEUTRAL.items():
-            if kwargs.get(argument) in accepted:
-                kwargs.pop(argument, None)
-        name = pretrained_model_name_or_path
-        config, kwargs = cls._config_for(name, kwargs.pop("config", None), options, kwargs)
-        config.check_supported()
-        with _open(cls, name, state_dict, flags, options) as source:
+        asked = LoadArguments.taken_from(kwargs, "pt", name)
+        config, kwargs = config_for(cls, name, kwargs.pop("config", None), asked, kwargs)
+        with _open(cls, name, state_dict, asked) as source:
             dtype = pick_dtype(torch_dtype, config, source, cls.__name__)
-            cls._check_arguments(kwargs)
+            check_arguments(cls, kwargs)
             model = cls._build_empty(config, dtype, model_args, kwargs)
             report = fill(
-                model, source, device=device, ignore_mismatched=ignore_mismatched, copied=copied,
-                progress=progress, check=check,
+                model, source, device=device, ignore_mismatched=asked.ignore_mismatched,
+                copied=copied, progress=progress, check=check,
             )  # fmt: skip
         model.tie_weights()
         model.eval()
         report.log(cls.__name__, source.label)
-        return (model, report.as_dict()) if with_info else model
-
-    @classmethod
-    def _config_for(
-        cls, name: Any, config: Any, options: Mapping[str, Any], kwargs: dict[str, Any]
-    ) -> tuple[Any, dict[str, Any]]:
-        """The configuration, and the keyword arguments that are the class's own."""
-        if isinstance(config, PretrainedConfig):
-            config.name_or_path = str(name or config.name_or_path)
-            return config, kwargs
-        where = config if config is not None else name
-        if where is None:
-            raise ValueError("without a path, from_pretrained needs config and state_dict")
-        config, kwargs = cls.config_class.from_pretrained(
-            _folder_of(where), return_unused_kwargs=True, **options, **kwargs
-        )
-        config.name_or_path = str(name)
-        return config, kwargs
-
-    @classmethod
-    def _check_arguments(cls, kwargs: Mapping[str, Any]) -> None:
-        """Refuse what is neither an argument, nor a field of the config, nor the class's own."""
-        parameters = inspect.signature(cls.__init__).parameters.values()
-        if any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return
-        if unknown := sorted(set(kwargs) - {p.name for p in parameters}):
-            neutral = ", ".join(f"{name}={_NEUTRAL[name][0]!r}" for name in _NEUTRAL)
-            raise TypeError(
-                f"{cls.__name__}.from_pretrained got {unknown[0]}={kwargs[unknown[0]]!r}: it is "
-                f"neither an argument nor a field of {cls.config_class.__name__}; accepted "
-                f"without effect: {neutral}"
-            )
+        return (model, report.as_dict()) if asked.with_info else model
 
     @classmethod
     def _build_empty(
@@ -318,22 +253,13 @@ class PreTrainedModel(EmbeddingsMixin, PruningMixin, SavingMixin, ModuleUtilsMix
         return model
 
 
-def _folder_of(where: Any) -> Any:
-    """The folder beside a weight file; anything else as it is."""
-    path = file_at(where)
-    return where if path is None or path.suffix == ".json" else path.parent
-
-
 @contextlib.contextmanager
-def _open(
-    cls: Any, name: Any, state_dict: Any, flags: frozenset[str], options: Mapping[str, Any]
-) -> Iterator[Source]:
+def _open(cls: Any, name: Any, state_dict: Any, asked: LoadArguments) -> Iterator[Source]:
     """The tensors given, else those of the files that ``name`` means."""
-    rules = (*LEGACY, *cls.config_class.weight_rules)
     if state_dict is not None:
-        yield state_dict_source(state_dict, rules)
+        yield state_dict_source(state_dict, rules_of(cls.config_class))
         return
     if name is None:
         raise ValueError("without a path, from_pretrained needs config and state_dict")
-    with open_source(find_weights(name, flags, **options), rules) as source:
+    with asked.opened(name, cls) as source:
         yield source

@@ -7,7 +7,6 @@ import contextlib
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,59 +15,24 @@ from torch import Tensor, nn
 
 from model_base import constants
 from model_base.checkpoints.base import Checkpoint, Loaded, TensorInfo
-from model_base.checkpoints.sharding import ShardedCheckpoint
 from model_base.checkpoints.torch_bin import from_numpy, to_numpy
 from model_base.conversion.conventions import torch_names
-from model_base.conversion.rules import LEGACY, Recipes, Rule
+from model_base.conversion.rules import Rule
 from model_base.errors import CheckpointMismatch
-from model_base.hub.files import Folder, file_at, model_files
-from model_base.loading.match import Match, Wanted, canonical, match
+from model_base.hub.files import Folder
+from model_base.loading.match import Match, canonical
 from model_base.loading.report import LoadReport
 from model_base.loading.resolve import (
-    KINDS,
     WeightFiles,
     Wish,
     find_kind,
     resolve_file,
-    resolve_weights,
 )
+from model_base.loading.source import Groups, Source, matched, open_source, rules_of
 from model_base.torch.arrays import float_dtype, to_tensor
 
-Groups = list[tuple[tuple[str, ...], tuple[int, ...]]]
-"""Names of each tensor, several if it is tied, and its shape."""
 Progress = Any
 """``(bytes_done, bytes_total) -> None``, called after each tensor."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """An open checkpoint and what its names mean.
-
-    Attributes:
-        recipes: what it can give, by canonical name.
-        label: what messages call it.
-        absent: names that its index promises and no shard holds.
-        is_foreign: whether another framework wrote it.
-    """
-
-    checkpoint: Checkpoint
-    recipes: Recipes
-    label: str
-    absent: Sequence[str] = ()
-    is_foreign: bool = False
-
-
-@contextlib.contextmanager
-def open_source(files: WeightFiles, rules: Iterable[Rule]) -> Iterator[Source]:
-    """Open weight files; they are closed when the block ends, tensors that were read stay."""
-    checkpoint = files.open()
-    try:
-        convention = files.format.convention(checkpoint)
-        recipes = canonical(checkpoint, convention, rules)
-        absent = checkpoint.absent if isinstance(checkpoint, ShardedCheckpoint) else ()
-        yield Source(checkpoint, recipes, files.label, absent, convention is not torch_names)
-    finally:
-        checkpoint.close()
 
 
 def state_dict_source(state_dict: Mapping[str, Tensor], rules: Iterable[Rule]) -> Source:
@@ -76,24 +40,6 @@ def state_dict_source(state_dict: Mapping[str, Tensor], rules: Iterable[Rule]) -
     arrays = {name: to_numpy(tensor.cpu()).copy() for name, tensor in state_dict.items()}
     checkpoint = Loaded(arrays)
     return Source(checkpoint, canonical(checkpoint, torch_names, rules), "the state dict given")
-
-
-def find_weights(name_or_path: str | Path, flags: frozenset[str], **options: Any) -> WeightFiles:
-    """The weight files that a name, a folder or a file's path means.
-
-    Args:
-        name_or_path: folder, hub id, or path of a weight file.
-        flags: ``from_tf`` and ``from_flax``, if set.
-        options: for the hub.
-
-    Raises:
-        CheckpointNotFound: there are none of the kinds asked for.
-        CheckpointUnreadable: an index or a name is damaged, or the format is not read here.
-    """
-    wish = Wish(flags)
-    if (path := file_at(name_or_path)) is not None:
-        return resolve_file(path, wish)
-    return resolve_weights(model_files(name_or_path, **options), wish)
 
 
 def pick_dtype(
@@ -164,7 +110,7 @@ def fill(
         CheckpointUnreadable: stored data are damaged.
     """
     groups = tensor_groups(model)
-    found = _matched(model, groups, source, ignore_mismatched)
+    found = matched(model, groups, source, ignore_mismatched)
     if check is not None:
         check(found.report)
     slots = {names[0]: names for names, _ in groups}
@@ -175,21 +121,6 @@ def fill(
         f"{type(model).__name__} computes in its constructor what it does not store: {empty}"
     )
     return found.report
-
-
-def _matched(model: Any, groups: Groups, source: Source, ignore_mismatched: bool = False) -> Match:
-    wanted = Wanted(
-        type(model).__name__,
-        groups,
-        model.base_model_prefix,
-        model._keys_to_ignore_on_load_missing or (),
-        model._keys_to_ignore_on_load_unexpected or (),
-    )
-    shapes = {name: info.shape for name, info in source.checkpoint.infos.items()}
-    return match(
-        wanted, source.recipes, shapes, label=source.label,
-        absent=source.absent, ignore_mismatched=ignore_mismatched, reshape=source.is_foreign,
-    )  # fmt: skip
 
 
 def assign(
@@ -284,9 +215,9 @@ def load_tf_weights(model: Any, config: Any, tf_checkpoint_path: str | Path) -> 
         CheckpointUnreadable: a file is absent or damaged.
         CheckpointMismatch: stored shapes are not the model's.
     """
-    files = resolve_file(Path(f"{tf_checkpoint_path}.index"), Wish(frozenset({"from_tf"})))
-    with open_source(files, (*LEGACY, *config.weight_rules)) as source:
-        found = _matched(model, tensor_groups(model), source)
+    files = resolve_file(Path(f"{tf_checkpoint_path}.index"), Wish("pt", frozenset({"from_tf"})))
+    with open_source(files, rules_of(config)) as source:
+        found = matched(model, tensor_groups(model), source)
         with torch.no_grad():
             for name, recipe in found.recipes.items():
                 own = _tensor(model, name)
@@ -329,12 +260,12 @@ def load_sharded_checkpoint(model: nn.Module, folder: str | Path, strict: bool =
 
 
 def _indexed(folder: Path) -> WeightFiles:
-    for kind in KINDS:
-        if not kind.flag and (folder / kind.index).is_file():
+    for kind in Wish("pt").kinds:
+        if (folder / kind.index).is_file():
             found = find_kind(_OnlyIndex(folder), kind)
             if found is not None:
                 return found
-    names = ", ".join(kind.index for kind in KINDS if not kind.flag)
+    names = ", ".join(kind.index for kind in Wish("pt").kinds)
     raise ValueError(f"{folder} has no checkpoint index ({names})")
 
 

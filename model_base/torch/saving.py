@@ -7,7 +7,7 @@ import inspect
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,10 +18,9 @@ from typing_extensions import override
 
 from model_base import constants
 from model_base.checkpoints import SAFETENSORS
-from model_base.checkpoints.sharding import Index, plan_shards, shard_name, write_index
 from model_base.checkpoints.torch_bin import to_numpy
 from model_base.hub.push import PushToHubMixin, pop_push_options
-from model_base.saving import all_or_nothing
+from model_base.saving import all_or_nothing, write_shards
 from model_base.torch.module_utils import ModuleUtilsMixin
 
 _WEIGHT_FILE = re.compile(r"(pytorch_model|model)(-\d+-of-\d+)?\.(bin|safetensors)(\.index\.json)?")
@@ -156,21 +155,17 @@ def _write_weights(
     save_function: Callable[..., Any],
 ) -> None:
     sizes = {name: t.numel() * t.element_size() for name, t in tensors.items()}
-    shards = plan_shards(sizes, max_shard_size)
     whole = constants.SAFE_WEIGHTS_NAME if safe else constants.WEIGHTS_NAME
-    weight_map: dict[str, str] = {}
-    for number, names in enumerate(shards):
-        file = whole if len(shards) == 1 else shard_name(whole, number, len(shards))
-        weight_map.update(dict.fromkeys(names, file))
+
+    def write(path: Path, names: Sequence[str]) -> None:
         shard = {name: tensors[name] for name in names}
         if safe:
             arrays = {name: to_numpy(tensor.cpu()) for name, tensor in shard.items()}
-            SAFETENSORS.write(folder / file, arrays, {"format": "pt"})
+            SAFETENSORS.write(path, arrays, {"format": "pt"})
         else:
-            _call(save_function, shard, folder / file)
-    if len(shards) > 1:
-        total = sum(sizes.values())
-        write_index(folder / f"{whole}.index.json", Index(weight_map, {"total_size": total}))
+            _call(save_function, shard, path)
+
+    write_shards(folder, whole, sizes, max_shard_size, write)
 
 
 def _call(save_function: Callable[..., Any], shard: Mapping[str, Tensor], path: Path) -> None:

@@ -336,16 +336,6 @@ class CLIPModel(CLIPPreTrainedModel):
         self.logit_scale = nn.Parameter(torch.tensor(float(config.logit_scale_init_value)))
         self.post_init()
 
-    @property
-    @override
-    def max_tokens(self) -> int:
-        return self.text_model.max_tokens
-
-    @property
-    @override
-    def id_limits(self) -> dict[str, int]:
-        return self.text_model.id_limits
-
     @override
     def get_input_embeddings(self) -> nn.Module:
         return self.text_model.get_input_embeddings()

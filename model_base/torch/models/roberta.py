@@ -64,16 +64,6 @@ class RobertaPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing: ClassVar[bool] = True
     _keys_to_ignore_on_load_unexpected: list[str] | None = [r"position_ids", r"pooler"]
 
-    @property
-    @override
-    def max_tokens(self) -> int:
-        return int(self.config.max_position_embeddings - self.config.pad_token_id - 1)
-
-    @property
-    @override
-    def id_limits(self) -> dict[str, int]:
-        return {**super().id_limits, "position_ids": self.config.max_position_embeddings}
-
 
 class RobertaModel(post_norm.PooledEncoder, RobertaPreTrainedModel):
     """The trunk. An encoder, or a decoder if ``config.is_decoder``.

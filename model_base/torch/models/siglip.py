@@ -328,16 +328,6 @@ class SiglipModel(SiglipPreTrainedModel):
         self.logit_bias = nn.Parameter(torch.zeros(1))
         self.post_init()
 
-    @property
-    @override
-    def max_tokens(self) -> int:
-        return self.text_model.max_tokens
-
-    @property
-    @override
-    def id_limits(self) -> dict[str, int]:
-        return self.text_model.id_limits
-
     @override
     def get_input_embeddings(self) -> nn.Module:
         return self.text_model.get_input_embeddings()

@@ -165,9 +165,7 @@ class Wav2Vec2PreTrainedModel(PreTrainedModel):
     @override
     def example_inputs(self, batch_size: int, sequence_length: int) -> dict[str, Tensor]:
         """Samples ``[B, S]``, as many as make ``sequence_length`` frames."""
-        config, count = self.config, sequence_length
-        for width, stride in zip(config.conv_kernel[::-1], config.conv_stride[::-1], strict=True):
-            count = (count - 1) * stride + width
+        count = self.config.num_samples(sequence_length)
         return {"input_values": torch.zeros(batch_size, count)}
 
     def freeze_feature_encoder(self) -> None:

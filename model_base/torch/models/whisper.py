@@ -96,11 +96,6 @@ class WhisperPreTrainedModel(PreTrainedModel):
         else:
             layers.normal_init(module, self.config.init_std)
 
-    @property
-    @override
-    def max_tokens(self) -> int:
-        return int(self.config.max_target_positions)
-
     @override
     def example_inputs(self, batch_size: int, sequence_length: int) -> dict[str, Tensor]:
         """A spectrogram ``[B, M, T]``, always as long, and as many tokens for the decoder."""

@@ -131,3 +131,32 @@ def test_a_file_that_lists_no_layers_is_refused(names: object, path: Path) -> No
             file.attrs["layer_names"] = names
     with pytest.raises(CheckpointUnreadable, match=r"m\.h5"):
         TF_H5.open(path)
+
+
+def test_a_file_of_layers_is_laid_out_as_keras_2_did(path: Path) -> None:
+    shared, own = np.ones((3, 2), np.float32), np.zeros(2, np.float32)
+    layers = {
+        "bert": {"model/bert/words/weight:0": shared},
+        "mlm___cls": {"model/mlm___cls/bias:0": own, "model/bert/words/weight:0": shared},
+        "top_level_model_weights": {"final_logits_bias:0": own},
+    }
+    TF_H5.write_layers(path, layers)
+    with h5py.File(path) as file:
+        assert list(file.attrs["layer_names"]) == [b"bert", b"mlm___cls"]
+        assert set(file) == set(layers)
+        assert list(file["mlm___cls"].attrs["weight_names"]) == [
+            b"model/mlm___cls/bias:0", b"model/bert/words/weight:0",
+        ]  # fmt: skip
+        assert np.array_equal(file["mlm___cls/model/bert/words/weight:0"], shared)
+        assert (file.attrs["backend"], file.attrs["keras_version"]) == ("tensorflow", "2.8.0")
+    found = TF_H5.open(path)
+    assert set(found.infos) == {"bert/words/weight:0", "mlm___cls/bias:0", "final_logits_bias:0"}
+
+
+def test_lists_longer_than_hdf5_allows_are_written_in_chunks(path: Path) -> None:
+    names = [f"model/layer_{n}/{'x' * 90}/kernel:0" for n in range(2000)]
+    TF_H5.write_layers(path, {"all": dict.fromkeys(names, np.zeros(1, np.float32))})
+    with h5py.File(path) as file:
+        assert "weight_names" not in file["all"].attrs
+        assert len(file["all"].attrs["weight_names0"]) < 2000
+    assert list(TF_H5.open(path).infos) == [name.split("/", 1)[1] for name in names]

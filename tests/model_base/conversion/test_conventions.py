@@ -7,6 +7,7 @@ from model_base.conversion.conventions import (
     Convention,
     flax_names,
     keras_names,
+    to_flax_name,
     torch_names,
 )
 from model_base.conversion.ops import Shape
@@ -71,3 +72,27 @@ def test_what_is_no_kernel_keeps_its_layout(convention: Convention, name: str) -
 @pytest.mark.parametrize("name", ["", "/", "//", ":0", "___", "_._", ".", "kernel"])
 def test_odd_names_of_hostile_files_have_a_canonical_one(convention: Convention, name: str) -> None:
     assert isinstance(convention(name, ())[0], str)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("bert/pooler/dense/kernel", (3, 5)),
+        ("bert/embeddings/word_embeddings/embedding", (9, 4)),
+        ("encoder/embedding_hidden_mapping_in/kernel", (4, 8)),
+        ("h/0/ln_1/scale", (4,)),
+        ("wte/embedding", (9, 4)),
+        ("model/encoder/layernorm_embedding/scale", (4,)),
+        ("encoder/block/0/layer/0/layer_norm/weight", (4,)),
+        ("vision_model/embeddings/patch_embedding/kernel", (8, 8, 3, 4)),
+        ("pooler/dense/bias", (4,)),
+        ("logit_scale", ()),
+    ],
+)
+def test_flax_names_are_found_again(name: str, shape: Shape) -> None:
+    canonical, op = flax_names(name, shape)
+    norms = {canonical.replace("weight", "bias")} if name.endswith("scale") else set()
+    stored = op.shape([shape]) if op else shape
+    again, back = to_flax_name(canonical, stored, norms)
+    assert again == name
+    assert (back.shape([stored]) if back else stored) == shape

@@ -12,8 +12,10 @@ from model_base.conversion.rules import (
     Rename,
     RenameScope,
     Rule,
+    Same,
     Scalar,
     Split,
+    Vector,
     apply_rules,
 )
 from model_base.loading.match import canonical
@@ -95,6 +97,15 @@ def test_a_number_is_read_from_a_vector_of_one_too(shape: tuple[int, ...]) -> No
     assert recipes["a.scales"].ops == ()
 
 
+def test_a_tensor_of_two_names_is_known_by_both() -> None:
+    rule, both = Same("x.bias", "x.decoder.bias"), stored("a.x.bias", "a.x.decoder.bias")
+    assert rule.apply(both) == both
+    alone = rule.apply(stored("a.x.bias", "x.bias_1"))
+    assert list(alone) == ["a.x.bias", "x.bias_1", "a.x.decoder.bias"]
+    assert alone["a.x.decoder.bias"].sources == ("a.x.bias",)
+    assert list(rule.apply(stored("x.decoder.bias"))) == ["x.decoder.bias", "x.bias"]
+
+
 # How each framework stores the canonical kernels q, k [out, in] and the canonical qk [q; k].
 CONVENTIONS = {
     torch_names: ("l.{}.weight", np.asarray),
@@ -114,3 +125,13 @@ def test_rules_work_on_files_of_every_framework(convention: Convention) -> None:
     assert np.array_equal(joined.apply(apart.read), np.concatenate([Q, K]))
     parts = canonical(whole, convention, [split])
     assert np.array_equal(parts["l.k"].apply(whole.read), K)
+
+
+def test_a_vector_has_one_axis_however_it_is_stored() -> None:
+    recipes = {"h.0.c_attn.bias": Recipe(("stored",)), "ln.bias": Recipe(("other",))}
+    found = apply_rules(recipes, [Vector("c_attn.bias")])
+    assert found["ln.bias"] == recipes["ln.bias"]
+    for shape in ((1, 6), (6,)):
+        assert found["h.0.c_attn.bias"].shape({"stored": shape}) == (6,)
+        assert found["h.0.c_attn.bias"].apply(lambda _, s=shape: np.ones(s)).shape == (6,)
+    assert Vector("a").inverse() == Vector("a")

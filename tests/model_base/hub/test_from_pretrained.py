@@ -64,6 +64,30 @@ def test_a_private_model_needs_a_token_that_may_read_it(
     assert hub.tokens_elsewhere == []
 
 
+@pytest.mark.parametrize("loader", [BertModel, AutoModel])
+def test_configuration_and_weights_are_of_one_commit(
+    loader: Any,
+    hub: Hub,
+    repository: Repository,
+    small: Callable[..., BertConfig],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    wider = BertModel(small(hidden_size=64))
+    wider.save_pretrained(tmp_path / "wider")
+    files = {path.name: path.read_bytes() for path in (tmp_path / "wider").iterdir()}
+    read = PretrainedConfig.get_config_dict.__func__  # type: ignore[attr-defined]
+
+    def then_commit(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        found = read(cls, *args, **kwargs)
+        repository.commit(files, "meanwhile")
+        return found
+
+    monkeypatch.setattr(PretrainedConfig, "get_config_dict", classmethod(then_commit))
+    assert loader.from_pretrained(NAME).config.hidden_size == 32
+    assert loader.from_pretrained(NAME).config.hidden_size == 64
+
+
 def test_a_wrong_token_is_told_from_a_missing_model(hub: Hub, repository: Repository) -> None:
     with pytest.raises(HubUnavailable, match="refused the token"):
         AutoModel.from_pretrained(NAME, use_auth_token="hf_wrong")

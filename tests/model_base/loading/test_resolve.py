@@ -32,7 +32,7 @@ def folder(path: Path, files: list[str]) -> Folder:
 
 
 def chosen(path: Path, files: list[str], *flags: str) -> str:
-    found = resolve_weights(folder(path, files), Wish(frozenset(flags)))
+    found = resolve_weights(folder(path, files), Wish("pt", frozenset(flags)))
     return found.paths[0].name.removesuffix(".shard")
 
 
@@ -60,7 +60,7 @@ def test_a_flag_falls_back_to_our_own_weights(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("file", "flag"), [(TF, "from_tf"), (FLAX, "from_flax")])
 def test_the_flag_for_what_is_there_is_named(file: str, flag: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointNotFound, match=f"has {file}.*set {flag}=True"):
-        resolve_weights(folder(tmp_path, [file]), Wish())
+        resolve_weights(folder(tmp_path, [file]), Wish("pt"))
 
 
 @pytest.mark.parametrize(
@@ -71,14 +71,14 @@ def test_shards_of_another_framework_are_named_by_their_index(
     index: str, flag: str, tmp_path: Path
 ) -> None:
     with pytest.raises(CheckpointNotFound, match=rf"has {index}, .*set {flag}=True"):
-        resolve_weights(folder(tmp_path, [index]), Wish())
+        resolve_weights(folder(tmp_path, [index]), Wish("pt"))
 
 
 def test_a_folder_without_weights_is_told_what_was_looked_for_and_what_is_there(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(CheckpointNotFound, match=r"model\.safetensors.*it holds \['notes\.txt'\]"):
-        resolve_weights(folder(tmp_path, ["notes.txt"]), Wish())
+        resolve_weights(folder(tmp_path, ["notes.txt"]), Wish("pt"))
 
 
 @pytest.mark.parametrize("file", [*OURS, TF, FLAX])
@@ -90,20 +90,20 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
     files = folder(tmp_path, [names.WEIGHTS_INDEX_NAME])
     (tmp_path / f"{names.WEIGHTS_INDEX_NAME}.shard").unlink()
     with pytest.raises(CheckpointUnreadable, match=r"names pytorch_model.*\.shard, which is not"):
-        resolve_weights(files, Wish())
+        resolve_weights(files, Wish("pt"))
 
 
 @pytest.mark.parametrize(("file", "flag"), [(TF, "from_tf"), (FLAX, "from_flax")])
 def test_a_file_of_another_framework_needs_its_flag(file: str, flag: str, tmp_path: Path) -> None:
     (tmp_path / file).touch()
     with pytest.raises(CheckpointNotFound, match=f"set {flag}=True"):
-        resolve_file(tmp_path / file, Wish())
-    assert resolve_file(tmp_path / file, Wish(frozenset([flag]))).paths == [tmp_path / file]
+        resolve_file(tmp_path / file, Wish("pt"))
+    assert resolve_file(tmp_path / file, Wish("pt", frozenset([flag]))).paths == [tmp_path / file]
 
 
 def test_the_size_is_that_of_all_files(tmp_path: Path) -> None:
     (tmp_path / names.WEIGHTS_NAME).write_bytes(b"12345")
-    assert resolve_weights(Folder(tmp_path), Wish()).num_bytes == 5
+    assert resolve_weights(Folder(tmp_path), Wish("pt")).num_bytes == 5
 
 
 def test_of_many_missing_shards_only_the_first_are_named(tmp_path: Path) -> None:
@@ -120,3 +120,9 @@ def test_what_was_looked_for_is_listed_once(tmp_path: Path) -> None:
         resolve_any(Folder(tmp_path))
     listed = str(refused.value).partition("none of ")[2].partition(";")[0].split(", ")
     assert len(listed) == len(set(listed)) == 9
+
+
+@pytest.mark.parametrize("other", ["pytorch_model.bin", "tf_model.h5", "flax_model.msgpack"])
+def test_whoever_asks_for_any_gets_safetensors_first(other: str, tmp_path: Path) -> None:
+    files = folder(tmp_path, ["model.safetensors", other])
+    assert [path.name for path in resolve_any(files).paths] == ["model.safetensors"]
