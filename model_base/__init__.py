@@ -46,6 +46,11 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "AutoModelForPreTraining", "AutoModelForQuestionAnswering",
         "AutoModelForSeq2SeqLM", "AutoModelForSequenceClassification", "AutoModelForSpeechSeq2Seq",
         "AutoModelForTokenClassification", "AutoModelForZeroShotImageClassification",
+        "TFAutoModel", "TFAutoModelForCausalLM", "TFAutoModelForImageClassification",
+        "TFAutoModelForMaskedLM", "TFAutoModelForMultipleChoice",
+        "TFAutoModelForNextSentencePrediction", "TFAutoModelForPreTraining",
+        "TFAutoModelForQuestionAnswering", "TFAutoModelForSeq2SeqLM",
+        "TFAutoModelForSequenceClassification", "TFAutoModelForTokenClassification",
     ),
     "model_base.tokenization.auto": ("AutoTokenizer",),
     "model_base.tokenization.base": (
@@ -54,6 +59,73 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "model_base.checkpoints.sharding": ("convert_file_size_to_int",),
     "model_base.hub.push": ("PushToHubMixin",),
     "model_base.outputs": ("ModelOutput",),
+    "model_base.tensorflow.base": ("TFPreTrainedModel",),
+    "model_base.tensorflow.inputs": (
+        "booleans_processing", "input_processing", "keras_serializable", "unpack_inputs",
+    ),
+    "model_base.tensorflow.losses": (
+        "TFCausalLanguageModelingLoss", "TFMaskedLanguageModelingLoss", "TFMultipleChoiceLoss",
+        "TFNextSentencePredictionLoss", "TFQuestionAnsweringLoss", "TFSequenceClassificationLoss",
+        "TFTokenClassificationLoss",
+    ),
+    "model_base.tensorflow.module_utils": ("TFModelUtilsMixin",),
+    "model_base.tensorflow.models.bert": (
+        "TFBertForMaskedLM", "TFBertForMultipleChoice", "TFBertForNextSentencePrediction",
+        "TFBertForPreTraining", "TFBertForQuestionAnswering", "TFBertForSequenceClassification",
+        "TFBertForTokenClassification", "TFBertLMHeadModel", "TFBertMainLayer", "TFBertModel",
+        "TFBertPreTrainedModel",
+    ),
+    "model_base.tensorflow.models.roberta": (
+        "TFCamembertForCausalLM", "TFCamembertForMaskedLM", "TFCamembertForMultipleChoice",
+        "TFCamembertForQuestionAnswering", "TFCamembertForSequenceClassification",
+        "TFCamembertForTokenClassification", "TFCamembertModel", "TFRobertaForCausalLM",
+        "TFRobertaForMaskedLM", "TFRobertaForMultipleChoice", "TFRobertaForQuestionAnswering",
+        "TFRobertaForSequenceClassification", "TFRobertaForTokenClassification",
+        "TFRobertaMainLayer", "TFRobertaModel", "TFRobertaPreTrainedModel",
+        "TFXLMRobertaForCausalLM", "TFXLMRobertaForMaskedLM", "TFXLMRobertaForMultipleChoice",
+        "TFXLMRobertaForQuestionAnswering", "TFXLMRobertaForSequenceClassification",
+        "TFXLMRobertaForTokenClassification", "TFXLMRobertaModel",
+    ),
+    "model_base.tensorflow.models.distilbert": (
+        "TFDistilBertForMaskedLM", "TFDistilBertForMultipleChoice",
+        "TFDistilBertForQuestionAnswering", "TFDistilBertForSequenceClassification",
+        "TFDistilBertForTokenClassification", "TFDistilBertMainLayer", "TFDistilBertModel",
+        "TFDistilBertPreTrainedModel",
+    ),
+    "model_base.tensorflow.models.vit": (
+        "TFViTForImageClassification", "TFViTMainLayer", "TFViTModel", "TFViTPreTrainedModel",
+    ),
+    "model_base.tensorflow.models.albert": (
+        "TFAlbertForMaskedLM", "TFAlbertForMultipleChoice", "TFAlbertForPreTraining",
+        "TFAlbertForQuestionAnswering", "TFAlbertForSequenceClassification",
+        "TFAlbertForTokenClassification", "TFAlbertMainLayer", "TFAlbertModel",
+        "TFAlbertPreTrainedModel",
+    ),
+    "model_base.tensorflow.models.electra": (
+        "TFElectraForMaskedLM", "TFElectraForMultipleChoice", "TFElectraForPreTraining",
+        "TFElectraForQuestionAnswering", "TFElectraForSequenceClassification",
+        "TFElectraForTokenClassification", "TFElectraMainLayer", "TFElectraModel",
+        "TFElectraPreTrainedModel",
+    ),
+    "model_base.tensorflow.models.gpt2": (
+        "TFGPT2DoubleHeadsModel", "TFGPT2ForSequenceClassification", "TFGPT2LMHeadModel",
+        "TFGPT2MainLayer", "TFGPT2Model", "TFGPT2PreTrainedModel",
+    ),
+    "model_base.tensorflow.models.clip": (
+        "TFCLIPMainLayer", "TFCLIPModel", "TFCLIPPreTrainedModel", "TFCLIPTextModel",
+        "TFCLIPVisionModel",
+    ),
+    "model_base.tensorflow.models.t5": (
+        "TFT5EncoderModel", "TFT5ForConditionalGeneration", "TFT5MainLayer", "TFT5Model",
+        "TFT5PreTrainedModel",
+    ),
+    "model_base.tensorflow.models.wav2vec2": (
+        "TFWav2Vec2ForCTC", "TFWav2Vec2MainLayer", "TFWav2Vec2Model", "TFWav2Vec2PreTrainedModel",
+    ),
+    "model_base.tensorflow.models.bart": (
+        "TFBartForConditionalGeneration", "TFBartMainLayer", "TFBartModel",
+        "TFBartPretrainedModel",
+    ),
     "model_base.torch.base": ("PreTrainedModel", "no_init_weights"),
     "model_base.torch.module_utils": (
         "ModuleUtilsMixin", "get_parameter_device", "get_parameter_dtype",

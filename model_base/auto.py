@@ -9,17 +9,19 @@ import importlib
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 from model_base.configs import CONFIGS
 from model_base.configs.base import PretrainedConfig
 from model_base.errors import UnsupportedConfig
-from model_base.hub.files import HUB_OPTIONS
+from model_base.hub.files import pinned, pop_hub_options
 
 ENTRY_POINTS = "model_base.architectures"
 
 _configs: dict[str, type[PretrainedConfig]] = {c.model_type: c for c in CONFIGS}
 _models: dict[tuple[str, type[PretrainedConfig]], Any] = {}
+_PREFIXES = {"torch": "", "tensorflow": "TF"}
+"""Of the names of classes, by stack."""
 
 
 def config_class(model_type: Any) -> type[PretrainedConfig]:
@@ -36,29 +38,37 @@ def config_class(model_type: Any) -> type[PretrainedConfig]:
     return _configs[model_type]
 
 
-def model_module(config: type[PretrainedConfig]) -> ModuleType:
-    """The torch model file of an architecture: ``configs/foo.py`` → ``torch/models/foo.py``."""
-    package, _, name = config.__module__.rpartition(".configs.")
-    return importlib.import_module(f"{package}.torch.models.{name}")
-
-
-def model_class(name: str, config: PretrainedConfig) -> Any:
-    """The torch class ``name`` of a configuration's architecture."""
-    return getattr(model_module(type(config)), name)
-
-
-def head_class(auto: str, config: PretrainedConfig) -> Any:
-    """The torch class for an auto class and a configuration.
+def model_module(config: type[PretrainedConfig], stack: str = "torch") -> ModuleType:
+    """The model file of an architecture: ``configs/foo.py`` → ``torch/models/foo.py``.
 
     Raises:
+        UnsupportedConfig: the architecture is not in that stack.
+    """
+    package, _, name = config.__module__.rpartition(".configs.")
+    try:
+        return importlib.import_module(f"{package}.{stack}.models.{name}")
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.endswith(f"{stack}.models.{name}"):
+            raise
+        raise UnsupportedConfig(
+            "model_type", config.model_type, f"those with a model in {package}.{stack}"
+        ) from None
+
+
+def head_class(auto: str, config: PretrainedConfig, stack: str = "torch") -> Any:
+    """The class of a stack for an auto class, named without prefix, and a configuration.
+
+    Raises:
+        UnsupportedConfig: the architecture is not in that stack.
         ValueError: the architecture has no such head.
     """
     kind = type(config)
-    if (auto, kind) in _models:
-        return _models[auto, kind]
-    if auto not in kind.heads:
-        raise ValueError(f"{kind.__name__} has no class for {auto}")
-    return model_class(kind.heads[auto], config)
+    if (_PREFIXES[stack] + auto, kind) in _models:
+        return _models[_PREFIXES[stack] + auto, kind]
+    name = _PREFIXES[stack] + kind.heads.get(auto, "")
+    if auto not in kind.heads or not hasattr(module := model_module(kind, stack), name):
+        raise ValueError(f"{kind.__name__} has no class for {_PREFIXES[stack]}{auto}")
+    return getattr(module, name)
 
 
 def stored_head(config: PretrainedConfig) -> str:
@@ -75,8 +85,8 @@ def stored_head(config: PretrainedConfig) -> str:
     return "AutoModel"
 
 
-def stored_model(config: PretrainedConfig) -> tuple[str, Any]:
-    """The torch class that a checkpoint was saved from, and the auto class of its head.
+def stored_model(config: PretrainedConfig, stack: str = "torch") -> tuple[str, Any]:
+    """The class of a stack that a checkpoint was saved from, and the auto class of its head.
 
     A class of ours that no auto class picks counts as a bare trunk; a checkpoint that names no
     class of ours is one.
@@ -84,10 +94,10 @@ def stored_model(config: PretrainedConfig) -> tuple[str, Any]:
     auto = stored_head(config)
     if auto == "AutoModel":
         for name in config.architectures or ():
-            own = getattr(model_module(type(config)), str(name), None)
+            own = getattr(model_module(type(config), stack), _PREFIXES[stack] + str(name), None)
             if own is not None and getattr(own, "config_class", None) is type(config):
                 return auto, own
-    return auto, head_class(auto, config)
+    return auto, head_class(auto, config, stack)
 
 
 class AutoConfig:
@@ -126,7 +136,10 @@ class AutoConfig:
 
 
 class _AutoModel:
-    """Base of the auto classes: each picks one head of an architecture."""
+    """Base of the auto classes: each picks one head of an architecture in one stack."""
+
+    _stack: ClassVar[str]
+    _head: ClassVar[str]
 
     def __init__(self) -> None:
         name = type(self).__name__
@@ -147,20 +160,31 @@ class _AutoModel:
                 f"{config_class.__name__}"
             )
         key = cls.__name__, config_class
-        if cls.__name__ in config_class.heads or _models.get(key, model_class) is not model_class:
+        if cls._is_ours(config_class) or _models.get(key, model_class) is not model_class:
             raise ValueError(f"{config_class.__name__} has a class for {cls.__name__}")
         _models[key] = model_class
 
     @classmethod
+    def _is_ours(cls, config_class: type[PretrainedConfig]) -> bool:
+        """Whether this library has a class for the place."""
+        if cls._head not in config_class.heads:
+            return False
+        try:
+            module = model_module(config_class, cls._stack)
+        except UnsupportedConfig:
+            return False
+        return hasattr(module, _PREFIXES[cls._stack] + config_class.heads[cls._head])
+
+    @classmethod
     def from_config(cls, config: PretrainedConfig, **kwargs: Any) -> Any:
         """A new model with initialised weights."""
-        return head_class(cls.__name__, config)._from_config(config, **kwargs)
+        return head_class(cls._head, config, cls._stack)._from_config(config, **kwargs)
 
     @classmethod
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | Path, *model_args: Any, **kwargs: Any
     ) -> Any:
-        """Load a model; arguments as ``PreTrainedModel.from_pretrained``.
+        """Load a model; arguments as ``from_pretrained`` of its class.
 
         Raises:
             UnsupportedConfig: the architecture is not one of ours.
@@ -169,19 +193,21 @@ class _AutoModel:
         config = kwargs.pop("config", None)
         name = pretrained_model_name_or_path
         if not isinstance(config, PretrainedConfig):
-            hub = {o: kwargs[o] for o in HUB_OPTIONS if o in kwargs}
+            given = pop_hub_options(kwargs)
+            hub = pinned(name, given) if config is None else given
             config, kwargs = AutoConfig.from_pretrained(
-                config or name, return_unused_kwargs=True, **kwargs
+                config or name, return_unused_kwargs=True, **hub, **kwargs
             )
             kwargs |= hub
-        return head_class(cls.__name__, config).from_pretrained(
+        return head_class(cls._head, config, cls._stack).from_pretrained(
             name, *model_args, config=config, **kwargs
         )
 
 
-def _auto(name: str) -> type[_AutoModel]:
-    doc = f"Picks an architecture's class for {name.removeprefix('AutoModelFor')}."
-    return type(name, (_AutoModel,), {"__doc__": doc, "__module__": __name__})
+def _auto(head: str, stack: str = "torch") -> type[_AutoModel]:
+    doc = f"Picks an architecture's class for {head.removeprefix('AutoModelFor')} in {stack}."
+    fields = {"__doc__": doc, "__module__": __name__, "_stack": stack, "_head": head}
+    return type(_PREFIXES[stack] + head, (_AutoModel,), fields)
 
 
 AutoModel = _auto("AutoModel")
@@ -200,3 +226,14 @@ AutoModelForZeroShotImageClassification = _auto("AutoModelForZeroShotImageClassi
 AutoModelForCTC = _auto("AutoModelForCTC")
 AutoModelForSpeechSeq2Seq = _auto("AutoModelForSpeechSeq2Seq")
 AutoModelForAudioClassification = _auto("AutoModelForAudioClassification")
+TFAutoModel = _auto("AutoModel", "tensorflow")
+TFAutoModelForPreTraining = _auto("AutoModelForPreTraining", "tensorflow")
+TFAutoModelForMaskedLM = _auto("AutoModelForMaskedLM", "tensorflow")
+TFAutoModelForCausalLM = _auto("AutoModelForCausalLM", "tensorflow")
+TFAutoModelForSeq2SeqLM = _auto("AutoModelForSeq2SeqLM", "tensorflow")
+TFAutoModelForSequenceClassification = _auto("AutoModelForSequenceClassification", "tensorflow")
+TFAutoModelForTokenClassification = _auto("AutoModelForTokenClassification", "tensorflow")
+TFAutoModelForQuestionAnswering = _auto("AutoModelForQuestionAnswering", "tensorflow")
+TFAutoModelForNextSentencePrediction = _auto("AutoModelForNextSentencePrediction", "tensorflow")
+TFAutoModelForMultipleChoice = _auto("AutoModelForMultipleChoice", "tensorflow")
+TFAutoModelForImageClassification = _auto("AutoModelForImageClassification", "tensorflow")

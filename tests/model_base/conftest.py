@@ -1,10 +1,6 @@
-"""What the tests of the library share: a small model, and code run in a process of its own."""
+"""What the tests of the library share: a small model."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +8,6 @@ import torch
 
 from model_base import BertConfig
 
-ROOT = Path(__file__).parents[2]
 SMALL: dict[str, Any] = {
     "vocab_size": 61,
     "hidden_size": 32,
@@ -32,17 +27,3 @@ def same_random_numbers() -> None:
 def small() -> Callable[..., BertConfig]:
     """Makes configurations of a model that computes in a millisecond."""
     return lambda **fields: BertConfig(**(SMALL | fields))
-
-
-@pytest.fixture
-def run_python() -> Callable[..., str]:
-    """Runs code in a fresh interpreter and returns what it prints."""
-
-    def run(code: str, *args: str | Path) -> str:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-W", "error", "-c", code, *map(str, args)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return run
