@@ -1,4 +1,4 @@
-"""The command line: ``model-base serve`` and ``model-base inspect``."""
+"""The command line: ``model-base serve``, ``model-base inspect``, ``model-base convert``."""
 
 import argparse
 import difflib
@@ -14,10 +14,17 @@ from pydantic_settings import SettingsError
 from service import __version__
 from service.core.errors import BadRequest
 from service.core.messages import ModelSpec
-from service.core.names import DTYPES, FRAMEWORKS, device_problem, name_problem
+from service.core.names import (
+    DTYPES,
+    FRAMEWORKS,
+    device_problem,
+    framework_problem,
+    name_problem,
+)
 from service.core.settings import AuthSettings, Settings
 from service.embedded import EMBEDDED_MODEL_NAME, EmbeddedModelMissing, embedded_model_folder
 from service.engine.template_process import start_template
+from service.repository.saved_models import SAVED_MODEL, holds_saved_model
 
 _SERVE = """Serve a model over HTTP: native routes, OpenAI embeddings, Text Embeddings Inference.
 
@@ -25,6 +32,9 @@ Without SOURCE the embedded model all-MiniLM-L6-v2 is served. Every setting can 
 environment (MODEL_BASE_HOST, MODEL_BASE_LIMITS__MAX_INPUTS, ...); an option here wins."""
 _INSPECT = """Print what a model folder holds: architecture, parameters, bytes and dtypes of each
 weight format in it. Reads configuration and file headers, no weights."""
+_CONVERT = """Write the model of SRC into DST in another weight format, settings and tokenizer
+included. safetensors, bin and flax need no TensorFlow; tf (Keras h5) and saved-model do."""
+TARGETS = ("safetensors", "bin", "flax", "tf", "saved-model")
 
 
 _PREFIX = "MODEL_BASE_"
@@ -58,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_serve(commands)
     _add_inspect(commands)
+    _add_convert(commands)
     return parser
 
 
@@ -107,19 +118,45 @@ def _add_inspect(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     inspect.add_argument("path", metavar="PATH", help="model folder")
 
 
+def _add_convert(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    convert = commands.add_parser(
+        "convert", help="write a model in another weight format", description=_CONVERT
+    )
+    convert.set_defaults(run=_convert)
+    convert.add_argument("source", metavar="SRC", help="model folder", type=Path)
+    convert.add_argument("target", metavar="DST", help="new or empty folder", type=Path)
+    convert.add_argument("--to", required=True, choices=TARGETS, help="format to write")
+    convert.add_argument(
+        "--max-shard-size", default="10GB", metavar="SIZE",
+        help="most bytes of a file, such as 512MiB (default: 10GB)",
+    )  # fmt: skip
+
+
 def _serve(options: argparse.Namespace) -> int:
     settings = _settings(options)
     spec = _spec(options)
-    template = start_template("torch")  # imports its framework while we import ours
+    framework = _likely_framework(spec)
+    # Imports its framework while we import ours; without it, the service says what is missing.
+    templates = [] if framework_problem(framework) else [start_template(framework)]
     from service.app import UnsafeSettings
     from service.server import serve
 
     try:
-        return serve(settings, [spec], [template])
+        return serve(settings, [spec], templates)
     except (UnsafeSettings, BadRequest) as error:
         raise UsageError(str(error)) from error
     finally:
-        template.end()
+        for template in templates:
+            template.end()
+
+
+def _likely_framework(spec: ModelSpec) -> str:
+    """What will run it, as far as names of files tell: the repository decides."""
+    if spec.framework != "auto":
+        return spec.framework
+    path = Path(spec.source)
+    is_graph = holds_saved_model(path) and not (path / "config.json").is_file()
+    return SAVED_MODEL if is_graph else "torch"
 
 
 def refuse_unknown_variables(environment: Mapping[str, str]) -> None:
@@ -187,7 +224,7 @@ def _spec(options: argparse.Namespace) -> ModelSpec:
     if problem := device_problem(options.device):
         raise UsageError(f"--{problem}")
     return ModelSpec(
-        name=name, source=source, framework=options.framework, dtype=options.dtype,
+        name=name, source=source, version="", framework=options.framework, dtype=options.dtype,
         device=options.device,
     )  # fmt: skip
 
@@ -196,8 +233,11 @@ def _checked_source(source: str) -> str:
     """An absolute path for a folder; a hub id as it is."""
     path = Path(source)
     if path.is_dir():
-        if not (path / "config.json").is_file() and not (path / "modules.json").is_file():
-            raise UsageError(f"{source} has no config.json: it is not a model folder")
+        has_config = any((path / name).is_file() for name in ("config.json", "modules.json"))
+        if not has_config and not holds_saved_model(path):
+            raise UsageError(
+                f"{source} has no config.json and no SavedModel: it is not a model folder"
+            )
         return str(path.resolve())
     looks_like_a_path = (
         path.is_absolute() or source.startswith((".", "~")) or source.count("/") != 1
@@ -216,4 +256,22 @@ def _inspect(options: argparse.Namespace) -> int:
         sys.stdout.write(inspect_folder(Path(options.path)))
     except NotAModel as error:
         raise UsageError(str(error)) from error
+    return 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from service.conversion import NotConvertible, convert
+
+    with tqdm(total=0, unit="B", unit_scale=True, desc=f"to {options.to}") as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        try:
+            convert(options.source, options.target, options.to, options.max_shard_size, progress)
+        except (NotConvertible, ValueError, OSError) as error:
+            raise UsageError(str(error)) from error
     return 0

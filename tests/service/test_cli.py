@@ -75,7 +75,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 def test_a_folder_is_served_under_its_own_name(served: list[Any], model: Path) -> None:
     assert cli.main(["serve", str(model)]) == 0
     settings, spec = served[0]
-    assert spec == ModelSpec("my-model", str(model))
+    assert spec == ModelSpec("my-model", str(model), "")
     assert (settings.host, settings.port) == ("127.0.0.1", 8000)
 
 
@@ -84,7 +84,7 @@ def test_a_relative_folder_becomes_absolute(
 ) -> None:
     monkeypatch.chdir(model)
     cli.main(["serve", "."])
-    assert served[0][1] == ModelSpec("my-model", str(model))
+    assert served[0][1] == ModelSpec("my-model", str(model), "")
 
 
 def test_every_option_arrives(served: list[Any], model: Path) -> None:
@@ -94,7 +94,7 @@ def test_every_option_arrives(served: list[Any], model: Path) -> None:
         "--api-key", "k",
     ])  # fmt: skip
     settings, spec = served[0]
-    assert spec == ModelSpec("a/b", str(model), "1", "torch", "bfloat16", "cuda:1")
+    assert spec == ModelSpec("a/b", str(model), "", "torch", "bfloat16", "cuda:1")
     assert (settings.host, settings.port) == ("0.0.0.0", 0)
     assert settings.model_folders == (model.parent,)
     assert [key.get_secret_value() for key in settings.auth.api_keys] == ["k"]
@@ -102,7 +102,7 @@ def test_every_option_arrives(served: list[Any], model: Path) -> None:
 
 def test_a_hub_id_keeps_its_name_without_the_revision(served: list[Any]) -> None:
     cli.main(["serve", "owner/name@v1"])
-    assert served[0][1] == ModelSpec("owner/name", "owner/name@v1")
+    assert served[0][1] == ModelSpec("owner/name", "owner/name@v1", "")
 
 
 def test_an_option_wins_over_the_environment_and_adds_to_its_keys(
@@ -216,7 +216,8 @@ def test_help_of_serve_names_the_defaults_and_the_environment(
         cli.main(["serve", "--help"])
     text = " ".join(capsys.readouterr().out.split())
     for words in (
-        "all-MiniLM-L6-v2", "127.0.0.1", "8000", "MODEL_BASE_", "{auto,torch}",
+        "all-MiniLM-L6-v2", "127.0.0.1", "8000", "MODEL_BASE_",
+        "{auto,torch,tensorflow,saved_model}",
         "{auto,float32,bfloat16,float16}", "owner/name[@revision]", "--no-auth", "--models",
     ):  # fmt: skip
         assert words in text
