@@ -19,7 +19,6 @@ from service.core.errors import (
 from service.core.messages import (
     InferRequest,
     InferResponse,
-    Inputs,
     ModelEvent,
     ModelFacts,
     ModelInfo,
@@ -32,6 +31,12 @@ from service.core.messages import (
 )
 from service.core.metrics import Metrics
 from service.core.settings import BatchingSettings, LimitSettings
+from service.core.signatures import (
+    choose_signature,
+    plain_arrays,
+    signature_parts,
+    signature_tokens,
+)
 from service.core.work import TensorWork, WorkItem, join_parts
 from service.repository.repository import Repository
 from service.repository.version import ModelVersion
@@ -131,7 +136,7 @@ class LocalDataPlane(DataPlane):
         if not version.is_restarting:
             version.client  # noqa: B018  (refuses at once what is loading, failed or unloaded)
         try:
-            with admission.admit(self._estimate(request.inputs, version)) as ticket:
+            with admission.admit(self._estimate(request, version)) as ticket:
                 self._show_queue(version)
                 if version.is_restarting:
                     await version.wait_until_ready()
@@ -149,11 +154,15 @@ class LocalDataPlane(DataPlane):
         spec = version.spec
         return InferResponse(spec.name, spec.version, name, outputs, num_tokens)
 
-    def _estimate(self, inputs: Inputs, version: ModelVersion) -> int:
+    def _estimate(self, request: InferRequest, version: ModelVersion) -> int:
         """Tokens to come, known before tokenising: within the limit each text may have."""
+        inputs = request.inputs
         if isinstance(inputs, TensorInputs):
             rows = max((a.shape[0] for a in inputs.arrays.values() if a.ndim), default=0)
             self._check_count(rows)
+            if version.facts and version.facts.signatures:
+                name = choose_signature(request.signature, version.facts)
+                return signature_tokens(version.facts.signatures[name], inputs.arrays)
             return _num_tokens(inputs, version.facts)
         is_text = isinstance(inputs, TextInputs)
         items: Sequence[Sequence[object]] = inputs.texts if is_text else inputs.sequences  # type: ignore[union-attr]
@@ -170,16 +179,15 @@ class LocalDataPlane(DataPlane):
     async def _prepare(self, request: InferRequest, version: ModelVersion) -> Sequence[WorkItem]:
         inputs = request.inputs
         if isinstance(inputs, TensorInputs):
-            if not inputs.arrays:
-                raise BadRequest("no tensors; accepted: the model's forward arguments by name")
-            num_tokens = _num_tokens(inputs, version.facts)
-            parts = TensorWork(inputs.arrays, num_tokens).parts(self._max_batch_tokens)
+            parts = self._tensor_parts(request.signature, inputs, version.facts)
             if len(parts) == 1 and parts[0].num_tokens > _MAX_WHOLE_TOKENS:
                 raise TooLarge(
                     "tokens of tensors that cannot be split by rows", parts[0].num_tokens,
                     _MAX_WHOLE_TOKENS, "none: send fewer rows",
                 )  # fmt: skip
             return parts
+        if request.signature is not None:
+            raise BadRequest("signature is given for texts or token ids; accepted: raw tensors")
         started = time.monotonic()
         task = version.task
         if request.task is not None and request.task != task.name:
@@ -190,6 +198,20 @@ class LocalDataPlane(DataPlane):
         if not work:
             raise BadRequest("inputs is empty; accepted: at least one")
         return work
+
+    def _tensor_parts(
+        self, signature: str | None, inputs: TensorInputs, facts: ModelFacts | None
+    ) -> list[TensorWork]:
+        assert facts is not None  # of a version that is ready
+        if not inputs.arrays:
+            raise BadRequest("no tensors; accepted: the model's forward arguments by name")
+        name = choose_signature(signature, facts)
+        if name:
+            return signature_parts(
+                name, facts.signatures[name], inputs.arrays, self._max_batch_tokens
+            )
+        arrays = plain_arrays(inputs.arrays)
+        return TensorWork(arrays, _num_tokens(inputs, facts)).parts(self._max_batch_tokens)
 
     def _show_queue(self, version: ModelVersion) -> None:
         labels = version.spec.name, version.spec.version

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from model_base.checkpoints import TORCH_BIN
+from model_base.checkpoints import TF_CHECKPOINT, TORCH_BIN
 from model_base.checkpoints.base import Array, Checkpoint
 from model_base.configs.base import read_config
 from model_base.errors import ModelBaseError
 from model_base.hub.files import Folder
 from model_base.loading.resolve import KINDS, WeightFiles, find_kind
+from service.repository.saved_models import has_graph, numbered_versions
 
 _MAX_ERROR = 500
 """Characters of an error: it quotes names from the files, which may be of any length."""
@@ -33,18 +34,22 @@ def inspect_folder(folder: Path) -> str:
         raise NotAModel(f"{folder} is not a folder")
     files = Folder(folder)
     try:
-        config = read_config(files)
         found = [(kind, weights) for kind in KINDS if (weights := find_kind(files, kind))]
-        lines = [
-            f"folder        {folder}",
-            f"model type    {', '.join(_names(config, 'model_type'))}",
-            f"architecture  {', '.join(_names(config, 'architectures'))}",
-        ]
+        saved_models = _saved_models(folder)
+        lines = [f"folder        {folder}"]
+        if not saved_models or files.find("config.json"):
+            config = read_config(files)
+            lines += [
+                f"model type    {', '.join(_names(config, 'model_type'))}",
+                f"architecture  {', '.join(_names(config, 'architectures'))}",
+            ]
         for kind, weights in found:
             lines += ["", *_describe(kind.format.name, weights)]
+        for version, path in saved_models.items():
+            lines += ["", *_describe_saved_model(version, path)]
     except (ModelBaseError, OSError) as error:
         raise NotAModel(_printable(str(error))[:_MAX_ERROR]) from error
-    if not found:
+    if not found and not saved_models:
         lines += ["", "no weights of a known format"]
     return "".join(f"{_printable(line)}\n" for line in lines)
 
@@ -82,6 +87,21 @@ def _tied(checkpoint: Checkpoint) -> set[str]:
 
 def _more_names(tied: set[str]) -> str:
     return f" ({len(tied)} more name{'s' * (len(tied) > 1)} for the same values)" if tied else ""
+
+
+def _saved_models(folder: Path) -> dict[str, Path]:
+    """Each SavedModel by its version; one without a number has none."""
+    if has_graph(folder):
+        return {"": folder}
+    return {str(number): path for number, path in numbered_versions(folder).items()}
+
+
+def _describe_saved_model(version: str, path: Path) -> list[str]:
+    name = f"saved_model version {version}" if version else "saved_model"
+    index = path / "variables" / "variables.index"
+    if not index.is_file():
+        return [f"format        {name} (no variables)"]
+    return _describe(name, WeightFiles(TF_CHECKPOINT, [index], str(path)))
 
 
 def _describe(name: str, weights: WeightFiles) -> list[str]:

@@ -13,6 +13,8 @@ import numpy as np
 from service.core.messages import Array, ModelFacts, ModelStats
 from service.core.work import SequenceWork, TensorWork, Want, WorkItem
 
+_BYTES = "bytes"
+
 
 class Load(msgspec.Struct, frozen=True, tag=True):
     """First message to a worker: what to load and how to run.
@@ -37,7 +39,11 @@ class Load(msgspec.Struct, frozen=True, tag=True):
 
 
 class ArrayInfo(msgspec.Struct, frozen=True, array_like=True):
-    """One array inside the block, which holds them one after another, C-contiguous."""
+    """One array inside the block, which holds them one after another, C-contiguous.
+
+    The dtype ``bytes`` stands for an object array of byte strings; each is behind its length
+    (uint32).
+    """
 
     name: str
     dtype: str
@@ -51,6 +57,7 @@ class Submit(msgspec.Struct, frozen=True, tag=True):
         lengths: tokens of each sequence or part. For sequences the block holds all ``input_ids``
             end to end, then, if ``has_types``, all token types (int32).
         arrays: raw tensors in the block, the same names for each part; empty for sequences.
+        signature: of raw tensors, see ``TensorWork``; ``joins`` as well.
         admitted_s: ``time.monotonic`` of admission, one clock for all processes of a machine.
     """
 
@@ -60,6 +67,8 @@ class Submit(msgspec.Struct, frozen=True, tag=True):
     lengths: tuple[int, ...] = ()
     has_types: bool = False
     arrays: tuple[ArrayInfo, ...] = ()
+    signature: str = ""
+    joins: bool = False
 
 
 class Cancel(msgspec.Struct, frozen=True, tag=True):
@@ -154,7 +163,12 @@ def pack_work(request_id: int, admitted_s: float, work: Sequence[WorkItem]) -> t
     if parts:
         infos, block = pack_arrays([pair for part in parts for pair in part.arrays.items()])
         tokens = tuple(part.num_tokens for part in parts)
-        return Submit(request_id, admitted_s, lengths=tokens, arrays=infos), block
+        first = parts[0]
+        submit = Submit(
+            request_id, admitted_s, lengths=tokens, arrays=infos,
+            signature=first.signature, joins=first.joins,
+        )  # fmt: skip
+        return submit, block
     sequences = [item for item in work if isinstance(item, SequenceWork)]
     lengths = tuple(item.num_tokens for item in sequences)
     ids = [item.input_ids for item in sequences]
@@ -175,7 +189,12 @@ def unpack_work(message: Submit, block: memoryview) -> list[WorkItem]:
         pairs = unpack_arrays(message.arrays, block)
         each = len(pairs) // len(message.lengths)
         return [
-            TensorWork(dict(pairs[number * each : (number + 1) * each]), num_tokens)
+            TensorWork(
+                dict(pairs[number * each : (number + 1) * each]),
+                num_tokens,
+                message.signature,
+                message.joins,
+            )  # fmt: skip
             for number, num_tokens in enumerate(message.lengths)
         ]
     flat = np.frombuffer(block, np.int32)
@@ -209,17 +228,45 @@ def unpack_results(message: Result, block: memoryview) -> list[tuple[int, dict[s
 def pack_arrays(pairs: Iterable[tuple[str, Array]]) -> tuple[tuple[ArrayInfo, ...], bytes]:
     """Arrays as their descriptions and one block."""
     named = [(name, np.asarray(array, order="C")) for name, array in pairs]
-    infos = tuple(ArrayInfo(name, array.dtype.name, array.shape) for name, array in named)
-    return infos, b"".join(array.tobytes() for _, array in named)
+    infos = tuple(ArrayInfo(name, _dtype_name(array), array.shape) for name, array in named)
+    return infos, b"".join(_to_bytes(array) for _, array in named)
+
+
+def _dtype_name(array: Array) -> str:
+    return _BYTES if array.dtype.hasobject else array.dtype.name
+
+
+def _to_bytes(array: Array) -> bytes:
+    if not array.dtype.hasobject:
+        return array.tobytes()
+    return b"".join(len(value).to_bytes(4, "little") + value for value in array.ravel())
 
 
 def unpack_arrays(infos: Sequence[ArrayInfo], block: memoryview) -> list[tuple[str, Array]]:
     """Names and arrays, views of the block."""
-    arrays, offset = [], 0
+    arrays: list[tuple[str, Array]] = []
+    offset = 0
     for info in infos:
-        dtype = np.dtype(getattr(ml_dtypes, info.dtype, None) or info.dtype)
         count = int(np.prod(info.shape, dtype=np.int64))
-        array = np.frombuffer(block, dtype, count, offset).reshape(info.shape)
-        arrays.append((info.name, array))
-        offset += array.nbytes
+        if info.dtype == _BYTES:
+            array, offset = _read_bytes(block, count, offset)
+        else:
+            dtype = np.dtype(getattr(ml_dtypes, info.dtype, None) or info.dtype)
+            array = np.frombuffer(block, dtype, count, offset)
+            offset += array.nbytes
+        arrays.append((info.name, array.reshape(info.shape)))
     return arrays
+
+
+def _read_bytes(block: memoryview, count: int, offset: int) -> tuple[Array, int]:
+    """An array of byte strings, and where it ends."""
+    if count > len(block):
+        raise ValueError(f"{count} byte strings are more than a block of {len(block)} bytes holds")
+    values = np.empty(count, object)
+    for index in range(count):
+        length = int.from_bytes(block[offset : offset + 4], "little")
+        start, offset = offset + 4, offset + 4 + length
+        if offset > len(block):
+            raise ValueError(f"a byte string ends at {offset}, its block at {len(block)}")
+        values[index] = bytes(block[start:offset])
+    return values, offset

@@ -45,6 +45,7 @@ class InferRequest:
             model's own task.
         parameters: of the task; a task refuses by name what it does not know.
         version: None means the one that takes the traffic now.
+        signature: of a SavedModel, for raw tensors; None means its default.
         timeout_s: seconds the client gives the request; None means the setting's.
         protocol: label for metrics.
     """
@@ -54,6 +55,7 @@ class InferRequest:
     task: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     version: str | None = None
+    signature: str | None = None
     timeout_s: float | None = None
     protocol: str = "native"
 
@@ -95,6 +97,7 @@ class ModelSpec:
 
     Attributes:
         source: folder inside an allowed model folder, or a hub id ``owner/name[@revision]``.
+        version: empty means the highest of numbered version folders, else ``1``.
         framework: ``auto`` or a stack's name.
         dtype: ``auto`` (as stored), ``float32``, ``bfloat16`` or ``float16``.
         device: ``auto``, ``cpu`` or ``cuda:N``.
@@ -109,6 +112,37 @@ class ModelSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class TensorFacts:
+    """An input or output of a signature.
+
+    Attributes:
+        dtype: numpy's name of it, or ``string``.
+        shape: None for an axis of any length; None in place of all for any number of axes.
+    """
+
+    dtype: str
+    shape: tuple[int | None, ...] | None
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether the first axis has any length."""
+        return bool(self.shape) and self.shape[0] is None  # type: ignore[index]
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureFacts:
+    """What one signature of a SavedModel takes and gives, by name."""
+
+    inputs: Mapping[str, TensorFacts]
+    outputs: Mapping[str, TensorFacts]
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether requests can be computed together: the first axis of everything is the batch."""
+        return all(t.is_batched for t in (*self.inputs.values(), *self.outputs.values()))
+
+
+@dataclass(frozen=True, slots=True)
 class ModelFacts:
     """What a worker knows once its model is loaded.
 
@@ -119,6 +153,7 @@ class ModelFacts:
         pooling: how token vectors become one vector (``mean``, ``cls``, …); None if they do not.
         inputs: raw tensors that its forward needs at least.
         values_per_token: for pixels and sound, how many values cost about what a token does.
+        signatures: of a SavedModel, by name.
     """
 
     architecture: str
@@ -132,6 +167,7 @@ class ModelFacts:
     pooling: str | None = None
     inputs: tuple[str, ...] = ()
     values_per_token: Mapping[str, float] = field(default_factory=dict)
+    signatures: Mapping[str, SignatureFacts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +204,8 @@ class ModelStats:
 
     Attributes:
         num_parameters: all parameters, shared ones once.
-        num_trainable: those with requires_grad.
-        num_without_embeddings: all but embedding tables.
+        num_trainable: those with requires_grad; None for a graph, which does not say.
+        num_without_embeddings: all but embedding tables; None if it is not known which they are.
         num_bytes_by_dtype: of parameters and buffers.
         sequence_length: tokens of each text, or frames of each sound, that were counted; None
             if the model takes no sequence (images).
@@ -177,19 +213,19 @@ class ModelStats:
         floating_point_ops: 6·N·D of Kaplan et al. 2020 (arXiv:2001.08361), as
             ``ModuleUtilsMixin.floating_point_ops`` defines it, embeddings excluded; None if the
             model takes anything but token ids.
-        forward_flops: exact count of one forward (multiply and add are two).
+        forward_flops: exact count of one forward (multiply and add are two); None if not known.
         resident_bytes: resident memory of the worker process.
     """
 
     num_parameters: int
-    num_trainable: int
-    num_without_embeddings: int
+    num_trainable: int | None
+    num_without_embeddings: int | None
     num_bytes_by_dtype: Mapping[str, int]
     batch_size: int
     sequence_length: int | None
     inputs: Mapping[str, tuple[int, ...]]
     floating_point_ops: int | None
-    forward_flops: int
+    forward_flops: int | None
     resident_bytes: int
 
 

@@ -3,14 +3,21 @@
 Each function returns what is wrong, in words that may be shown to a client; empty if nothing is.
 """
 
+import importlib.util
 import re
 
 from service.core.messages import ModelSpec
 
 MAX_NAME = 200
 # Last parts of paths below /models/{name}: a model so called could not be told from the action.
-RESERVED = ("events", "load", "predict", "stats", "unload")
-FRAMEWORKS = ("auto", "torch")
+RESERVED = ("events", "load", "metadata", "predict", "stats", "unload")
+FRAMEWORKS = ("auto", "torch", "tensorflow", "saved_model")
+_NEEDS = {
+    "torch": ("torch", "torch"),
+    "tensorflow": ("tensorflow", "tensorflow"),
+    "saved_model": ("tensorflow", "tensorflow"),
+}
+"""What runs a framework's models: the package, and the extra of ours that installs it."""
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
@@ -46,7 +53,7 @@ def spec_problem(spec: ModelSpec) -> str:
     """What keeps ``spec`` from being served, as far as its words tell; the source is not read."""
     return (
         name_problem(spec.name)
-        or version_problem(spec.version)
+        or (version_problem(spec.version) if spec.version else "")
         or _not_one_of("framework", spec.framework, FRAMEWORKS)
         or _not_one_of("dtype", spec.dtype, DTYPES)
         or device_problem(spec.device)
@@ -58,6 +65,17 @@ def device_problem(device: str) -> str:
     if _DEVICE.fullmatch(device):
         return ""
     return f"device is {device[:_MAX_ECHO]!r}; accepted: auto, cpu, cuda:N"
+
+
+def framework_problem(framework: str) -> str:
+    """What keeps a framework from running models here: its package is not installed."""
+    package, extra = _NEEDS.get(framework, ("", ""))
+    if not package or importlib.util.find_spec(package) is not None:
+        return ""
+    return (
+        f"{package} is not installed, which runs {framework} models; get it with: "
+        f"pip install 'model-base[{extra}]'"
+    )
 
 
 def _not_one_of(field: str, value: str, accepted: tuple[str, ...]) -> str:

@@ -63,7 +63,8 @@ class Settings(BaseSettings):
     """Whole-service settings. ``MODEL_BASE_LIMITS__MAX_INPUTS=8`` sets ``limits.max_inputs``.
 
     Attributes:
-        model_folders: folders from which models may be loaded at run time.
+        model_folders: folders from which models may be loaded at run time. A SavedModel is code and
+            runs with the rights of the service: whoever writes to these folders is trusted.
         hub: whether hub ids may be loaded at run time.
     """
 

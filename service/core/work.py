@@ -48,10 +48,22 @@ class TensorWork:
     Attributes:
         arrays: by argument name, first axis the batch.
         num_tokens: elements of the main input, for admission and metrics.
+        signature: of a SavedModel; empty for a model that has none.
+        joins: whether one forward may compute it with others that are like it in all but rows.
     """
 
     arrays: Mapping[str, Array] = field(default_factory=dict)
     num_tokens: int = 1
+    signature: str = ""
+    joins: bool = False
+
+    def is_like(self, other: "TensorWork") -> bool:
+        """Whether signature, names, dtypes and every axis but the first are the same."""
+        return self.signature == other.signature and self._form == other._form
+
+    @property
+    def _form(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        return {name: (array.dtype.str, array.shape[1:]) for name, array in self.arrays.items()}
 
     def parts(self, max_tokens: int) -> "list[TensorWork]":
         """The rows of the batch in groups of at most ``max_tokens`` (one row at the least).
@@ -59,8 +71,11 @@ class TensorWork:
         Between two parts other requests get their turn, and a cancelled one stops. Arrays that
         are not all ``[rows, ...]`` (labels, head masks) stay together.
         """
-        rows = {len(array) for array in self.arrays.values() if array.ndim > 1}
-        if len(rows) != 1 or any(array.ndim < 2 for array in self.arrays.values()):
+        least = 1 if self.joins else 2
+        if any(array.ndim < least for array in self.arrays.values()):
+            return [self]
+        rows = {len(array) for array in self.arrays.values()}
+        if len(rows) != 1:
             return [self]
         count = max(rows.pop(), 1)
         per_row = -(-self.num_tokens // count)
@@ -71,6 +86,8 @@ class TensorWork:
             TensorWork(
                 {name: array[start : start + step] for name, array in self.arrays.items()},
                 per_row * min(step, count - start),
+                self.signature,
+                self.joins,
             )
             for start in range(0, count, step)
         ]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from service.core.names import framework_problem
 from service.engine.template_process import TemplateProcess, start_template
 
 logger = logging.getLogger("service.supervisor")
@@ -195,6 +196,8 @@ class Supervisor:
             if template is None or not template.is_alive:
                 if template is not None:
                     await template.close()  # reaped
+                if problem := framework_problem(framework):
+                    raise TemplateFailed(problem)
                 process = self._started.pop(framework, None) or start_template(framework)
                 template = _Template(process)
                 await template.start()

@@ -14,11 +14,12 @@ from service.protocols.base import MAX_ECHO, UNKNOWN_MODEL, RouteNotFound, WireP
 from service.protocols.native.routes import Native
 from service.protocols.openai.routes import OpenAI
 from service.protocols.tei.routes import Tei
+from service.protocols.tf_serving.routes import TfServing
 
 Refuse = Callable[[Scope, ServiceError, int | None], Response]
 
-# The first that owns a path words its refusals; native owns what is left.
-PROTOCOLS: tuple[WireProtocol, ...] = (OpenAI(), Tei(), Native())
+# The first that owns a path answers it and words its refusals; native owns what is left.
+PROTOCOLS: tuple[WireProtocol, ...] = (TfServing(), OpenAI(), Tei(), Native())
 
 
 def is_inference(path: str) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 
 from service.core.errors import BackendFailed, UnsupportedInput
 from service.core.messages import Array, InferResponse
+from service.protocols.tensors import from_texts
 
 
 def vectors(response: InferResponse) -> Array:
@@ -58,6 +59,8 @@ def _name(value: float) -> str:
 
 def _array(array: Array) -> Any:
     """Arrays stay arrays, so that they are written without a Python object per number."""
+    if array.dtype == object:
+        return from_texts(array)
     if array.dtype.itemsize <= 2 and array.dtype.kind in "fV":  # half precision, bfloat16
         array = array.astype(np.float32)
     if array.ndim == 0:

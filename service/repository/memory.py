@@ -77,13 +77,19 @@ def check_fits(folder: Path, dtype: str) -> int:
         OutOfMemory: with both numbers.
         CheckpointNotFound, CheckpointUnreadable: there are no weights, or they are damaged.
     """
-    files, free = resolve_any(Folder(folder)), free_bytes()
-    _check(files.num_bytes, free)
+    files = resolve_any(Folder(folder))
+    check_free(files.num_bytes)
     needed = needed_bytes(files, dtype)
-    _check(needed, free)
+    check_free(needed)
     return needed
 
 
-def _check(needed: int, free: int) -> None:
+def check_free(needed: int) -> None:
+    """Refuse what is larger than what is free in main memory.
+
+    Raises:
+        OutOfMemory: with both numbers.
+    """
+    free = free_bytes()
     if needed + _HEADROOM_BYTES > free:
         raise OutOfMemory(needed, free, "this machine")

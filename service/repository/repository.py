@@ -1,6 +1,7 @@
 """All models by name and version, and which version of each takes the traffic."""
 
 import asyncio
+import dataclasses
 import os
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,8 @@ from service.core.errors import BadRequest, Conflict, ModelNotFound
 from service.core.messages import ModelEvent, ModelInfo, ModelSpec, ModelState
 from service.core.names import spec_problem
 from service.repository.events import Events
+from service.repository.frameworks import framework_of, version_of
+from service.repository.sources import Source
 from service.repository.version import ModelVersion, Services
 
 
@@ -80,7 +83,8 @@ class Repository:
             BadRequest: see ``check``.
             Conflict: that version is there already, or the name is just being deleted.
         """
-        self.check(spec)
+        source = self.check(spec)
+        spec = dataclasses.replace(spec, version=version_of(spec, source))
         self._check_free(spec)
         version = ModelVersion(spec, self._services, self._threads())
         entry = self._entries.setdefault(spec.name, _Entry(version))
@@ -89,15 +93,20 @@ class Repository:
         self._run(self._take_over(entry, version))
         return version.info
 
-    def check(self, spec: ModelSpec) -> None:
+    def check(self, spec: ModelSpec) -> Source:
         """Refuse what cannot be loaded, as far as can be told without reading a file.
+
+        Returns:
+            What its source means.
 
         Raises:
             BadRequest: a word of the spec is wrong, or the source may not be loaded.
         """
         if problem := spec_problem(spec):
             raise BadRequest(problem)
-        self._services.sources.find(spec.source)
+        source = self._services.sources.find(spec.source)
+        framework_of(spec.framework, source)
+        return source
 
     def _check_free(self, spec: ModelSpec) -> None:
         if spec.name in self._leaving:

@@ -18,7 +18,9 @@ from service.engine.admission import Admission
 from service.engine.client import LoadError, WorkerClient, WorkerEnded
 from service.engine.supervisor import Supervisor, TemplateFailed
 from service.repository.download import HubFailed, download
-from service.repository.memory import check_fits
+from service.repository.frameworks import framework_of
+from service.repository.memory import check_fits, check_free
+from service.repository.saved_models import SAVED_MODEL, find_saved_model, saved_model_bytes
 from service.repository.sources import Source, Sources
 from service.tasks import build_task
 from service.tasks.base import Task
@@ -169,12 +171,14 @@ class ModelVersion:
     async def _load(self) -> None:
         started = time.monotonic()
         self._lost.clear()
-        self._folder = folder = await self._find(self._services.sources.find(self.spec.source))
+        source = self._services.sources.find(self.spec.source)
+        self._folder = folder = await self._find(source)
         self._set(ModelState.LOADING)
-        order = await asyncio.to_thread(self._order, folder)
-        needed = await asyncio.to_thread(check_fits, Path(order.folder), self.spec.dtype)
+        framework = await asyncio.to_thread(framework_of, self.spec.framework, source)
+        order = await asyncio.to_thread(self._order, folder, framework)
+        needed = await asyncio.to_thread(self._check_fits, order, framework)
         self._publish(bytes_total=needed)
-        facts = await self._load_worker(order)
+        facts = await self._load_worker(order, framework)
         self._task = await asyncio.to_thread(build_task, facts.task, folder, facts)
         self.facts = facts
         metrics = self._services.metrics
@@ -188,8 +192,14 @@ class ModelVersion:
         self._set(ModelState.DOWNLOADING)
         return await download(source)
 
-    async def _load_worker(self, order: Load) -> ModelFacts:
-        framework = "torch" if self.spec.framework == "auto" else self.spec.framework
+    def _check_fits(self, order: Load, framework: str) -> int:
+        folder = Path(order.folder)
+        if framework != SAVED_MODEL:
+            return check_fits(folder, "float32" if framework == "tensorflow" else self.spec.dtype)
+        check_free(needed := saved_model_bytes(folder))
+        return needed
+
+    async def _load_worker(self, order: Load, framework: str) -> ModelFacts:
         timeout_s = self._services.settings.worker.load_timeout_s
         self._client = WorkerClient(
             self.spec.name, framework, self._services.supervisor, self._note_batch, self._lost.set
@@ -202,8 +212,12 @@ class ModelVersion:
                 f"not loaded within {timeout_s:g} s (setting worker.load_timeout_s)"
             ) from None
 
-    def _order(self, folder: Path) -> Load:
-        config = read_sentence_transformers(folder)
+    def _order(self, folder: Path, framework: str) -> Load:
+        config = None
+        if framework == SAVED_MODEL:
+            folder = find_saved_model(folder, self.spec.version)
+        else:
+            config = read_sentence_transformers(folder)
         return Load(
             folder=str(config.folder if config else folder),
             dtype=self.spec.dtype,

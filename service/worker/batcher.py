@@ -2,14 +2,15 @@
 
 Requests take turns, one sequence each, until the budget of tokens is full: a request of one short
 text does not wait for one of thousands, and no length is preferred, since packed sequences cost
-no padding. When nothing waits, a sequence that comes in is computed at once.
+no padding. When nothing waits, a sequence that comes in is computed at once. Rows of raw tensors
+are batched in the same way if their model allows it and they are alike.
 """
 
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.core.work import SequenceWork, WorkItem
+from service.core.work import SequenceWork, TensorWork, WorkItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Batcher:
         self._waiting_tokens -= sum(ticket.work.num_tokens for ticket in left)
 
     def next_batch(self) -> list[Ticket]:
-        """Take the next batch; empty if nothing waits. Raw tensors go alone."""
+        """Take the next batch; empty if nothing waits. Raw tensors that do not join go alone."""
         batch: list[Ticket] = []
         budget = min(self._max_tokens, -(-self._waiting_tokens // self._num_lanes))
         while self._requests:
@@ -76,9 +77,7 @@ class Batcher:
 
 
 def _go_together(first: WorkItem, other: WorkItem) -> bool:
-    """Whether one forward can compute both: sequences of which the same is wanted."""
-    return (
-        isinstance(first, SequenceWork)
-        and isinstance(other, SequenceWork)
-        and first.want is other.want
-    )
+    """Whether one forward can compute both: sequences of which the same is wanted, or like rows."""
+    if isinstance(first, SequenceWork):
+        return isinstance(other, SequenceWork) and first.want is other.want
+    return isinstance(other, TensorWork) and first.joins and other.joins and first.is_like(other)

@@ -176,6 +176,16 @@ class Worker:
         return batch, self._runner.num_lanes if is_lone else 1
 
     def _compute(self, batch: Sequence[Ticket], num_threads: int) -> None:
+        try:
+            done = self._compute_together(batch, num_threads)
+        finally:
+            with self._changed:
+                self._busy_lanes -= 1
+        for each in done:
+            self._channel.send(each)
+
+    def _compute_together(self, batch: Sequence[Ticket], num_threads: int) -> list[msg.BatchDone]:
+        """Answer a batch; if its input is rejected, each request of it alone: one is at fault."""
         started = time.monotonic()
         try:
             results = self._runner.run([ticket.work for ticket in batch], num_threads)
@@ -184,12 +194,16 @@ class Worker:
         except ChannelClosed:
             raise
         except Exception as error:  # the worker's edge: one bad batch must not end its lane
-            self._give_up(batch, error)
-            return
-        finally:
-            with self._changed:
-                self._busy_lanes -= 1
-        self._channel.send(
+            requests = dict.fromkeys(ticket.request_id for ticket in batch)
+            if not isinstance(error, InputRejected) or len(requests) == 1:
+                self._give_up(batch, error)
+                return []
+            done: list[msg.BatchDone] = []
+            for request_id in requests:
+                alone = [ticket for ticket in batch if ticket.request_id == request_id]
+                done += self._compute_together(alone, num_threads)
+            return done
+        return [
             msg.BatchDone(
                 num_sequences=len(batch),
                 num_tokens=sum(ticket.work.num_tokens for ticket in batch),
@@ -197,7 +211,7 @@ class Worker:
                 waited_s=tuple(started - ticket.admitted_s for ticket in batch),
                 resident_bytes=self._process.memory_info().rss,
             )
-        )
+        ]
 
     def _answer(self, batch: Sequence[Ticket], results: Sequence[WorkResult]) -> None:
         """One message for each request that has sequences in the batch."""

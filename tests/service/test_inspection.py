@@ -109,3 +109,27 @@ def test_what_files_say_cannot_steer_a_terminal(folder: Path) -> None:
     lines = shown(folder)
     assert lines["model type"] == r"\x1b]0;owned\x07"
     assert lines["architecture"] == r"A\nB, \ud800, Bärt"
+
+
+def test_each_saved_model_is_told_with_its_version(folder: Path) -> None:
+    for number in ("2", "10"):
+        version = folder / "saved_model" / number
+        version.mkdir(parents=True)
+        (version / "saved_model.pb").touch()
+    text = inspect_folder(folder)
+    assert "model type    bert" in text
+    assert text.index("saved_model version 2 (no variables)") < text.index("saved_model version 10")
+    assert "no weights of a known format" not in text
+    assert "saved_model version 10" in inspect_folder(folder / "saved_model")
+    assert "format        saved_model (no variables)" in inspect_folder(version)
+
+
+@pytest.mark.tensorflow
+def test_variables_of_a_saved_model_are_counted_without_tensorflow(tmp_path: Path) -> None:
+    from tests.service.worker.runners.saved_model_files import write_keras, write_tf1
+
+    for write, count in ((write_keras, "24"), (write_tf1, "3")):  # Keras stores each twice
+        write(tmp_path / count)
+        lines = shown(tmp_path / count)
+        assert lines["format"] == "saved_model (1 file)"
+        assert lines["parameters"] == count

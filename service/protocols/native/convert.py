@@ -5,12 +5,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import orjson
 
 from service.core.errors import ServiceError
 from service.core.messages import (
-    Array,
     InferRequest,
     InferResponse,
     Inputs,
@@ -23,22 +21,16 @@ from service.core.messages import (
 )
 from service.core.settings import LimitSettings
 from service.protocols.base import BadField, to_seconds
-from service.protocols.inputs import TEXT_OR_TOKENS, EmptyInput, check_count, to_inputs
+from service.protocols.inputs import TEXT_OR_TOKENS, to_inputs
 from service.protocols.native.schemas import LoadBody, PredictBody
 from service.protocols.outputs import jsonable
+from service.protocols.tensors import to_tensors
 
-_MAX_TENSORS = 64
 _UNLIMITED = 2**31 - 1
 """What a model says whose positions are relative."""
-# types of the nested lists' elements -> dtype of the tensor; the first that fits
-_DTYPES: tuple[tuple[set[type], type[np.generic]], ...] = (
-    ({bool}, np.bool_),
-    ({bool, int}, np.int64),
-    ({bool, int, float}, np.float32),
-)
 _FACTS = (
     "task", "framework", "architecture", "dtype", "device", "num_parameters", "num_bytes",
-    "max_length",
+    "max_length", "signatures",
 )  # fmt: skip
 
 
@@ -49,8 +41,8 @@ def to_request(
 
     Raises:
         EmptyInput: an input is empty.
-        BadField: an input is of another type, a tensor is ragged or not of numbers, or the
-            question is given twice; the message names it.
+        BadField: an input is of another type, a tensor is ragged, the question is given twice, or
+            a signature is given without tensors; the message names it.
         TooLarge: more inputs or token ids than ``limits`` allow.
     """
     inputs, parameters = body.inputs, body.parameters
@@ -59,10 +51,13 @@ def to_request(
             raise BadField("parameters.question", "given a second time; inputs has one")
         parameters = parameters | {"question": inputs["question"]}
         inputs = inputs["context"]
+    if body.signature is not None and not isinstance(inputs, dict):
+        raise BadField("signature", "is for tensors by name; inputs has none")
     return InferRequest(
         model=name,
         inputs=_inputs(inputs, limits),
         parameters=parameters,
+        signature=body.signature,
         timeout_s=to_seconds(timeout_ms),
         protocol="native",
     )
@@ -81,47 +76,13 @@ def _inputs(value: Any, limits: LimitSettings) -> Inputs:
     if not isinstance(value, dict):
         accepted = f"{TEXT_OR_TOKENS}, or an object of tensors by name"
         return to_inputs(value, "inputs", limits, accepted)
-    if not value:
-        raise EmptyInput("inputs", "is empty; expected tensors by name")
-    if len(value) > _MAX_TENSORS:
-        raise BadField("inputs", f"{len(value)} tensors; expected at most {_MAX_TENSORS}")
     for name, nested in value.items():
         if isinstance(nested, str):
             raise BadField(
                 f"inputs.{name}",
                 "got text, but an object means tensors by name; texts go in a string or a list",
             )
-        check_count(len(nested) if isinstance(nested, list) else 0, limits)
-    return TensorInputs({name: to_tensor(name, nested) for name, nested in value.items()})
-
-
-def to_tensor(name: str, nested: Any) -> Array:
-    """Make a tensor of nested lists: int64 of integers, float32 of numbers, bool of booleans.
-
-    Raises:
-        EmptyInput: it has no element.
-        BadField: it is ragged, no list, of anything but numbers, or out of its dtype's range.
-    """
-    field = f"inputs.{name}"
-    array = np.array(nested, dtype=object)  # one pointer per element, whatever they are
-    if array.ndim == 0:
-        raise BadField(field, "expected nested lists, the first level being the batch")
-    if array.size == 0:
-        raise EmptyInput(field, "is empty")
-    kinds = set(map(type, array.ravel()))
-    if list in kinds:
-        raise BadField(field, "the lists in one level differ in length")
-    dtype = next((dtype for known, dtype in _DTYPES if kinds <= known), None)
-    if dtype is None:
-        raise BadField(field, "expected integers, numbers or booleans only")
-    try:
-        with np.errstate(over="ignore"):
-            tensor: Array = array.astype(dtype)
-    except OverflowError:
-        raise BadField(field, "expected integers below 2**63") from None
-    if not np.isfinite(tensor).all():
-        raise BadField(field, "has a number out of the range of float32")
-    return tensor
+    return TensorInputs(to_tensors(value, limits))
 
 
 def to_prediction(response: InferResponse) -> dict[str, Any]:
@@ -150,6 +111,7 @@ def to_row(info: ModelInfo) -> dict[str, Any]:
         "created": int(info.created_s),
     }
     row |= {name: getattr(info.facts, name, None) for name in _FACTS}
+    row["signatures"] = row["signatures"] or None
     if row["max_length"] == _UNLIMITED:
         row["max_length"] = None
     if not os.path.isabs(info.spec.source):

@@ -74,7 +74,9 @@ class LoadBody(_StrictBody):
         min_length=1, max_length=4096,
         description="Folder inside an allowed model folder, or a hub id owner/name[@revision].",
     )  # fmt: skip
-    version: Annotated[str, AfterValidator(_check_version)] = "1"
+    version: Annotated[str, AfterValidator(_check_version)] = Field(
+        "", description="Default: the highest of a SavedModel's numbered folders, else 1."
+    )
     framework: str = Field(
         "auto", pattern="^[a-z_]{1,32}$", description="auto, or the name of a framework."
     )
@@ -91,11 +93,16 @@ class PredictBody(_StrictBody):
 
     inputs: TextTokensOrTensors = Field(
         description="Texts, token ids, a question with its context, or the model's own arguments "
-        "as nested lists by name."
+        'as nested lists by name; for a SavedModel also texts, and bytes as {"b64": "..."}.'
     )
     parameters: dict[str, Any] = Field(
         default_factory=dict, description="Of the model's task; unknown ones are refused."
     )
+    signature: str | None = Field(
+        None, max_length=200,
+        description="Which signature of a SavedModel the tensors are for; default: "
+        "serving_default, or the only one there is.",
+    )  # fmt: skip
 
 
 class PredictAnswer(BaseModel):
@@ -109,6 +116,20 @@ class PredictAnswer(BaseModel):
     task: str
     outputs: Any
     num_tokens: int
+
+
+class Tensor(BaseModel):
+    """``shape`` has null for an axis of any length, and is null if there may be any axes."""
+
+    dtype: str
+    shape: list[int | None] | None
+
+
+class Signature(BaseModel):
+    """What a signature takes and gives, by name."""
+
+    inputs: dict[str, Tensor]
+    outputs: dict[str, Tensor]
 
 
 class ModelRow(BaseModel):
@@ -129,6 +150,9 @@ class ModelRow(BaseModel):
     num_parameters: int | None
     num_bytes: int | None
     max_length: int | None
+    signatures: dict[str, Signature] | None = Field(
+        description="By name; null for a model that is no SavedModel."
+    )
     created: int
     source: str | None = None
 
@@ -138,8 +162,8 @@ class StatsAnswer(BaseModel):
 
     name: str
     num_parameters: int
-    num_trainable: int
-    num_without_embeddings: int
+    num_trainable: int | None = Field(description="Null for a SavedModel.")
+    num_without_embeddings: int | None = Field(description="Null for a SavedModel.")
     num_bytes_by_dtype: dict[str, int]
     batch_size: int
     sequence_length: int | None = Field(
@@ -150,7 +174,9 @@ class StatsAnswer(BaseModel):
         description="6·N·D, embeddings excluded (arXiv:2001.08361), or exact where that is wrong: "
         "long texts, shared layers; null if the model takes anything but token ids."
     )
-    forward_flops: int = Field(description="Exact count of one forward.")
+    forward_flops: int | None = Field(
+        description="Exact count of one forward; null for a SavedModel."
+    )
     resident_bytes: int = Field(description="Resident memory of the worker process.")
 
 

@@ -26,10 +26,11 @@ from service.protocols.openai.schemas import (
     EmbeddingsAnswer,
     EmbeddingsBody,
     ErrorAnswer,
-    ModelAnswer,
     ModelsAnswer,
+    ModelWithVersions,
 )
 from service.protocols.status import STATUS
+from service.protocols.versions import version_status
 
 _FAILURES: Answers = {"default": {"model": ErrorAnswer, "description": "Why there is no answer"}}
 
@@ -97,8 +98,10 @@ def _add_models(router: APIRouter, dataplane: DataPlane) -> None:
     @router.get(
         "/models/{name:path}",
         summary="Describe a model",
-        responses={200: {"model": ModelAnswer, "description": "The model"}},
+        responses={200: {"model": ModelWithVersions, "description": "The model"}},
     )
     async def model(name: str) -> Response:
-        """Describe one model."""
-        return JsonResponse(to_model(dataplane.model(name)))
+        """Describe one model; its versions are as TensorFlow Serving tells them on this path."""
+        model = to_model(dataplane.model(name))
+        versions = [info for info in dataplane.models() if info.spec.name == name]
+        return JsonResponse(model | {"model_version_status": version_status(versions)})

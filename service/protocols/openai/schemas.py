@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.protocols.inputs import TextOrTokens
+from service.protocols.versions import VersionStatus
 
 
 class EmbeddingsBody(BaseModel):
@@ -52,6 +53,12 @@ class ModelAnswer(BaseModel):
     object: Literal["model"]
     created: int
     owned_by: str
+
+
+class ModelWithVersions(ModelAnswer):
+    """One model; OpenAI's clients read the fields above, TensorFlow Serving's its versions."""
+
+    model_version_status: list[VersionStatus]
 
 
 class ModelsAnswer(BaseModel):

@@ -39,7 +39,7 @@ class Runner(Protocol):
         """Run real forwards of the shapes that will come, and pick the fastest ways."""
 
     def run(self, batch: Sequence[WorkItem], num_threads: int) -> Sequence[WorkResult]:
-        """Compute a batch: several sequences, or one raw-tensor item.
+        """Compute a batch: several sequences, one raw-tensor item, or several that are alike.
 
         Args:
             batch: what to compute.

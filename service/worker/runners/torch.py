@@ -4,9 +4,7 @@ Shape letters: T tokens of all sequences, B sequences, H hidden.
 """
 
 import inspect
-import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -15,22 +13,24 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from model_base.auto import AutoConfig, head_class, model_module, stored_model
+from model_base.auto import model_module
 from model_base.checkpoints.torch_bin import numpy_dtype, to_numpy
 from model_base.configs import CONFIGS
-from model_base.constants import TASKS
-from model_base.errors import CheckpointMismatch, ModelBaseError
-from model_base.hub.files import Folder
-from model_base.loading.report import LoadReport
-from model_base.loading.resolve import KINDS, resolve_any
-from model_base.torch.base import UNLIMITED
+from model_base.constants import UNLIMITED
 from model_base.torch.empty import without_memory
 from model_base.torch.layouts import PackedLayout
 from service.channel.messages import Load
 from service.core.messages import Array, ModelFacts, ModelStats
 from service.core.work import SequenceWork, TensorWork, Want, WorkItem, WorkResult
 from service.worker.runners.base import InputRejected, Runner
-from service.worker.runners.checks import check_ids, check_masks
+from service.worker.runners.checkpoint import (
+    DeviceMissing,
+    Stored,
+    check_complete,
+    find_stored,
+    likely_want,
+)
+from service.worker.runners.checks import LengthLimits, check_ids, check_masks, misfit
 from service.worker.runners.linear import speed_up_linears
 from service.worker.runners.pooling import pool
 
@@ -43,23 +43,18 @@ _MISFITS = (
 """What torch and models raise when tensors do not fit."""
 _EXAMPLE_TOKENS = 64
 _COUNTED_TOKENS = 128
-_LENGTH_SETTING = "limits.max_sequence_tokens"
 _ROW_MULTIPLE = 8
 """Packed rows are filled up to it: oneDNN compiles a kernel for each number of rows, which costs a
 tenth of a forward, and keeps some hundreds of them."""
 
 
-class DeviceMissing(ModelBaseError, ValueError):
-    """Raised when the device asked for is not on this machine."""
-
-
 class TorchRunner(Runner):
     """One model, in eval mode, on one device."""
 
-    def __init__(self, model: Any, order: Load, head: str, device: torch.device) -> None:
+    def __init__(self, model: Any, order: Load, stored: Stored, device: torch.device) -> None:
         self._model = model
         self._order = order
-        self._head = head
+        self._stored = stored
         self._device = device
         parameters = inspect.signature(model.forward).parameters
         tensors = (Tensor, Tensor | None, inspect.Parameter.empty)
@@ -72,6 +67,18 @@ class TorchRunner(Runner):
         self._longest: int = model.max_tokens
         if self._sequences and self._longest == UNLIMITED:
             self._longest = order.max_sequence_tokens or UNLIMITED
+        self._limits = LengthLimits(
+            self._longest,
+            is_set=self._longest != model.max_tokens,
+            max_batch_tokens=order.max_batch_tokens,
+            ids=model.id_limits,
+            makes_ids="decoder_input_ids" in self._arguments,  # labels, shifted right
+            sounds={
+                name: (self._example[name].numel() - (_EXAMPLE_TOKENS - 1) * more, more)
+                for name, more in self._sequences.items()
+                if name in self._values_per_token
+            },
+        )
         self._untrained: frozenset[str] = frozenset()
         self._num_parameters = model.num_parameters()
         self._num_trainable = model.num_parameters(only_trainable=True)
@@ -89,24 +96,19 @@ class TorchRunner(Runner):
     def load(cls, order: Load, progress: Callable[[int, int], None]) -> Self:
         torch.set_num_threads(order.threads)
         device = _device(order.device)
-        files = Folder(Path(order.folder))
-        config = AutoConfig.from_pretrained(order.folder)
-        head, kind = stored_model(config)
-        if order.pooling:
-            head, kind = "AutoModel", head_class("AutoModel", config)
-        flag = next(k.flag for k in KINDS if k.format is resolve_any(files).format)
-        lacking: list[str] = []
-        model = kind.from_pretrained(
+        stored = find_stored(order, "torch")
+        untrained: set[str] = set()
+        model = stored.kind.from_pretrained(
             order.folder,
-            config=config,
+            config=stored.config,
             torch_dtype=order.dtype,
             _progress=progress,
             _device=device,
-            _check=lambda report: lacking.extend(_check_complete(report, head)),
-            **({flag: True} if flag else {}),
+            _check=lambda report: untrained.update(check_complete(report.missing, stored.head)),
+            **stored.flags,
         )
-        runner = cls(model, order, head, device)
-        runner._untrained = frozenset({"pooler_output"} if lacking else ())
+        runner = cls(model, order, stored, device)
+        runner._untrained = frozenset(untrained)
         return runner
 
     @property
@@ -117,7 +119,7 @@ class TorchRunner(Runner):
             framework="torch",
             dtype=str(self._model.dtype).removeprefix("torch."),
             device=str(self._device),
-            task={**TASKS, **type(self._model.config).tasks}[self._head],
+            task=self._stored.task,
             num_parameters=self._num_parameters,
             num_bytes=sum(self._num_bytes_by_dtype.values()),
             max_length=min(self._longest, self._order.max_length or UNLIMITED),
@@ -146,19 +148,13 @@ class TorchRunner(Runner):
             lengths = [min(length, self._longest) for length in shape]
             if self._packs:
                 ids = [np.zeros(length, np.int32) for length in lengths]
-                self.run([SequenceWork(i, self._want) for i in ids], self.num_lanes)
+                want = likely_want(self._order, self._stored.head)
+                self.run([SequenceWork(i, want) for i in ids], self.num_lanes)
             else:
                 example = self._model.example_inputs(len(lengths), max(lengths))
                 arrays = {name: tensor.numpy() for name, tensor in example.items()}
                 for part in TensorWork(arrays, sum(lengths)).parts(self._order.max_batch_tokens):
                     self.run([part], self.num_lanes)
-
-    @property
-    def _want(self) -> Want:
-        """What tasks will ask this model for."""
-        if self._order.pooling:
-            return Want.EMBEDDING
-        return Want.HIDDEN if self._head == "AutoModel" else Want.LOGITS
 
     @override
     def run(self, batch: Sequence[WorkItem], num_threads: int) -> Sequence[WorkResult]:
@@ -211,11 +207,7 @@ class TorchRunner(Runner):
         try:
             output = self._model(**inputs, return_dict=True)
         except _MISFITS as error:
-            shapes = ", ".join(f"{name} {list(a.shape)}" for name, a in arrays.items())
-            why = f": {error}" if _is_ours(error) else ""
-            raise InputRejected(
-                f"the tensors do not fit the model or each other: {shapes}{why}"
-            ) from error
+            raise misfit(arrays, error) from error
         return {
             name: to_numpy(_plain(value).cpu())
             for name, value in output.items()
@@ -229,39 +221,7 @@ class TorchRunner(Runner):
             )
         check_ids(arrays, self._model.id_limits)
         check_masks(arrays)
-        self._check_lengths(arrays)
-
-    def _check_lengths(self, arrays: Mapping[str, Array]) -> None:
-        """Refuse rows of more tokens, or frames of sound, than there may be.
-
-        Without a limit of the model's own, its memory is bounded: pairs of tokens in all rows.
-        """
-        is_set = self._longest != self._model.max_tokens
-        setting = f" (setting {_LENGTH_SETTING})" if is_set else ""
-        num_pairs = self._longest * max(self._longest, self._order.max_batch_tokens)
-        for name, array in arrays.items():
-            count, unit = self._length(name, array) if array.ndim else (0, "")
-            if count > self._longest:
-                raise InputRejected(
-                    f"{name} has {count} {unit} in a row; accepted: up to {self._longest}{setting}"
-                )
-            if is_set and count and len(array) * count**2 > num_pairs:
-                raise InputRejected(
-                    f"{name} has {len(array)} rows of {count} {unit}, which the other tensors keep "
-                    f"together; accepted: up to {num_pairs // count**2} of them{setting}"
-                )
-
-    def _length(self, name: str, array: Array) -> tuple[int, str]:
-        """Length of the sequences in an array and what it counts; 0 for what is none."""
-        if name in self._sequences and name in self._values_per_token:
-            more = math.prod(array.shape[1:]) - self._example[name].numel()
-            return _EXAMPLE_TOKENS + more // self._sequences[name], "frames"
-        makes_ids = name == "labels" and "decoder_input_ids" in self._arguments  # shifted right
-        if name in self._model.id_limits or (makes_ids and array.ndim > 1):
-            return array.shape[-1], "tokens"
-        if name.endswith("inputs_embeds") and array.ndim > 1:
-            return array.shape[-2], "tokens"
-        return 0, ""
+        self._limits.check(arrays)
 
     def _input(self, array: Array) -> Tensor:
         tensor = torch.from_numpy(np.array(array)).to(self._device)
@@ -321,32 +281,6 @@ def _example(model: Any, batch_size: int, sequence_length: int) -> dict[str, Ten
     with torch.device("meta"):
         example: dict[str, Tensor] = model.example_inputs(batch_size, sequence_length)
     return example
-
-
-def _check_complete(report: LoadReport, head: str) -> list[str]:
-    """Refuse to serve weights that nobody trained; a bare trunk may lack the pooler.
-
-    Returns:
-        The pooler's weights that are missing; its output is then not given.
-
-    Raises:
-        CheckpointMismatch: naming one of the weights that the files lack.
-    """
-    is_trunk = head == "AutoModel"
-    lost = [n for n in report.missing if not (is_trunk and "pooler" in n.split("."))]
-    if lost:
-        raise CheckpointMismatch(
-            f"{len(lost)} weights are not in the files, such as {lost[0]}: answers would be random"
-        )
-    return report.missing
-
-
-def _is_ours(error: Exception) -> bool:
-    """Whether a model of ours raised it, and not torch: its words are then for the client."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and trace.tb_frame.f_globals["__name__"].startswith("model_base.")
 
 
 def _device(name: str) -> torch.device:

@@ -105,3 +105,28 @@ def test_a_dtype_that_is_not_plain_numbers_is_refused(dtype: str) -> None:
 def test_an_array_beyond_its_block_is_refused() -> None:
     with pytest.raises(ValueError, match="buffer"):
         msg.unpack_arrays([msg.ArrayInfo("x", "float32", (3,))], memoryview(b"12345678"))
+
+
+def test_byte_strings_cross_with_every_byte_that_they_have() -> None:
+    texts = np.array([[b"", b"a\x00"], [b"\xff", b"long" * 1000]], object)
+    numbers = np.arange(3)
+    infos, block = msg.pack_arrays([("t", texts), ("n", numbers)])
+    (_, back), (_, last) = msg.unpack_arrays(infos, memoryview(block))
+    assert back.tolist() == texts.tolist()
+    assert last.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("count", "block"), [(1, b"\x05\x00\x00\x00abc"), (2**40, b"")])
+def test_byte_strings_beyond_their_block_are_refused(count: int, block: bytes) -> None:
+    with pytest.raises(ValueError, match="block"):
+        msg.unpack_arrays([msg.ArrayInfo("x", "bytes", (count,))], memoryview(block))
+
+
+def test_tensors_keep_their_signature_and_whether_they_join() -> None:
+    work = [TensorWork({"x": np.ones((2, 3))}, 6, "s", joins=True)] * 2
+    back = msg.unpack_work(*_sent(msg.pack_work(1, 0.0, work)))
+    assert [(w.signature, w.joins, w.num_tokens) for w in back] == [("s", True, 6)] * 2  # type: ignore[union-attr]
+
+
+def _sent(packed: tuple[msg.Submit, bytes]) -> tuple[msg.Submit, memoryview]:
+    return packed[0], memoryview(packed[1])

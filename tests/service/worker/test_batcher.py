@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -161,3 +163,31 @@ def test_it_says_whether_one_sequence_waits() -> None:
         said.append(batcher.has_one)
     batcher.cancel(1)
     assert [*said, batcher.has_one] == [False, True, False, True]
+
+
+def rows(shape: tuple[int, ...], signature: str = "s", dtype: str = "int32", **fields: Any) -> Any:
+    arrays = {"x": np.zeros(shape, dtype)}
+    return TensorWork(arrays, shape[0], signature, **{"joins": True} | fields)
+
+
+@pytest.mark.parametrize(
+    ("other", "join"),
+    [
+        (rows((5, 3)), True),
+        (rows((2, 4)), False),
+        (rows((2, 3, 1)), False),
+        (rows((2, 3), dtype="int64"), False),
+        (rows((2, 3), signature="t"), False),
+        (rows((2, 3), joins=False), False),
+        (TensorWork({"y": np.zeros((2, 3), "int32")}, 2, "s", joins=True), False),
+        (text(3), False),
+    ],
+)
+def test_raw_tensors_join_only_those_that_are_like_them_in_all_but_rows(
+    other: Any, join: bool
+) -> None:
+    for first, second in ((rows((2, 3)), other), (other, rows((2, 3)))):
+        batcher = Batcher(100)
+        batcher.add(1, 0.0, [first])
+        batcher.add(2, 0.0, [second])
+        assert len(taken(batcher)) == (2 if join else 1)

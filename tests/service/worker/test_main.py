@@ -338,3 +338,32 @@ def test_a_load_that_fails_is_told_in_one_line_and_ends_the_worker(
 def test_a_warm_up_that_fails_is_a_load_that_fails(recorded: type[Recorded]) -> None:
     recorded.warm_up_fails = RuntimeError("no kernel")
     assert said()[1:] == [msg.Warming(), msg.LoadFailed("RuntimeError: no kernel")]
+
+
+class PickyRunner(FakeRunner):
+    """Rejects every batch that has a sequence of three tokens in it."""
+
+    def run(self, batch: Sequence[WorkItem], num_threads: int) -> Sequence[WorkResult]:
+        results = super().run(batch, num_threads)
+        if 3 in self.batches[-1]:
+            raise InputRejected("three")
+        return results
+
+
+def test_a_rejected_input_fails_its_own_request_and_none_that_was_batched_with_it(
+    bench: Bench,
+) -> None:
+    runner = PickyRunner()
+    runner.gate.clear()
+    bench.start(runner, max_tokens=20)
+    bench.submit(1, 9)
+    assert runner.entered.acquire(timeout=10)
+    for request, length in ((2, 4), (3, 3), (4, 5)):
+        bench.submit(request, length)
+    bench.submit(5, 20)  # the three before it have been read once it is queued
+    runner.gate.set()
+    heard = [bench.hear()[0] for _ in range(9)]
+    failed = [message.id for message in heard if isinstance(message, msg.Failed)]
+    answered = [message.id for message in heard if isinstance(message, msg.Result)]
+    assert failed == [3]
+    assert sorted(answered) == [1, 2, 4, 5]

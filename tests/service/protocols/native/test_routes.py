@@ -29,6 +29,7 @@ def test_a_row_says_what_is_known_and_hides_the_path(call, dataplane):
         "num_parameters": 22713216,
         "num_bytes": 90852864,
         "max_length": 256,
+        "signatures": None,
         "created": 1000,
     }
     assert big["source"] == "owner/big@main"
