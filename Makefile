@@ -15,8 +15,9 @@ SHELL := /bin/sh
 # Framework stacks to install, and to test; the extras of pyproject.toml. Serving needs torch alone,
 # unless a model says otherwise (make serve STACKS=torch,tensorflow); all that exist are tested.
 STACKS ?=
+comma := ,
 SERVED := $(or $(STACKS),torch)
-TESTED := $(or $(STACKS),torch,tensorflow)
+TESTED := $(or $(STACKS),torch$(comma)tensorflow)
 PORT ?=
 ARGS ?=
 # Folder with conformance/ and fixtures/; without it `make conformance` has nothing to measure.
@@ -24,7 +25,6 @@ SHARED ?= ../shared
 
 VENV := .venv
 PY := $(VENV)/bin/python
-comma := ,
 # What was installed is remembered in empty files, so that a second run starts at once.
 CREATED := $(VENV)/.created
 SERVICE := $(VENV)/.service-$(subst $(comma),-,$(SERVED))
