@@ -63,13 +63,23 @@ def test_a_model_is_part_of_a_functional_model(small: Small) -> None:
 
 
 def test_new_models_are_random_while_others_are_to_be_filled(small: Small) -> None:
-    one, two = to_be_filled(), to_be_filled()
-    with one:
-        thread = threading.Thread(target=two.__enter__)
+    inside, done = threading.Event(), threading.Event()
+
+    def fill() -> None:
+        with to_be_filled():
+            inside.set()
+            done.wait(30)
+
+    thread = threading.Thread(target=fill)
+    with to_be_filled():
         thread.start()
-        thread.join()
+        inside.wait(30)
         assert np.ptp(TFBertModel(small()).bert.pooler.dense.kernel.numpy()) == 0
-    assert np.ptp(TFBertModel(small()).bert.pooler.dense.kernel.numpy()) > 0
+    try:
+        assert np.ptp(TFBertModel(small()).bert.pooler.dense.kernel.numpy()) > 0
+    finally:
+        done.set()
+        thread.join()
 
 
 def test_an_argument_that_there_is_not_is_refused(small: Small) -> None:
