@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import psutil
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from model_base.log import get_logger
 from model_base.torch.empty import without_memory
@@ -139,6 +138,9 @@ class ModuleUtilsMixin(MixinBase):
 
         Source: torch.utils.flop_counter.
         """
+        # It imports triton, whose library cannot be loaded after TensorFlow's.
+        from torch.utils.flop_counter import FlopCounterMode
+
         model_class: Any = type(self)
         with without_memory(), torch.no_grad():
             twin = model_class(self.config).eval().requires_grad_(False)
