@@ -185,7 +185,7 @@ class Worker:
             self._channel.send(each)
 
     def _compute_together(self, batch: Sequence[Ticket], num_threads: int) -> list[msg.BatchDone]:
-        """Answer a batch; if its input is rejected, each request of it alone: one is at fault."""
+        """Answer a batch; if it fails, each request of it alone: one may be at fault."""
         started = time.monotonic()
         try:
             results = self._runner.run([ticket.work for ticket in batch], num_threads)
@@ -195,7 +195,7 @@ class Worker:
             raise
         except Exception as error:  # the worker's edge: one bad batch must not end its lane
             requests = dict.fromkeys(ticket.request_id for ticket in batch)
-            if not isinstance(error, InputRejected) or len(requests) == 1:
+            if len(requests) == 1:
                 self._give_up(batch, error)
                 return []
             done: list[msg.BatchDone] = []

@@ -35,6 +35,11 @@ _LENGTH_SETTING = "limits.max_sequence_tokens"
 _VARIABLE_OPS = ("VarHandleOp", "VariableV2", "Variable")
 _MISFITS = (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError, tf.errors.UnimplementedError)
 """What an operation raises when its input does not fit."""
+_WRITES = re.compile(
+    "Assign|ResourceScatter|^Scatter(Update|Add|Sub|Mul|Div|Min|Max|Nd(Update|Add|Sub)$)|^Write|^Save|"
+    "Table(Insert|Import|Remove)|Queue|^Delete|^ReadFile|PyFunc|^Print"
+)
+"""Names of operations that change something when they run, or reach outside the graph."""
 _NODE = re.compile(r"\{\{.*?\}\}")
 
 
@@ -122,11 +127,11 @@ class SavedModelRunner(Runner):
     def warm_up(self) -> None:
         for name, signature in self._signatures.items():
             arrays = signature.example()
-            if arrays is None:
+            if arrays is None or signature.changes_state:
                 continue
             try:
                 self.run([TensorWork(arrays, signature=name)], 1)
-            except InputRejected as error:  # zeros and empty texts need not make sense to it
+            except (InputRejected, tf.errors.OpError) as error:  # zeros need not make sense to it
                 logger.info("signature %s was not warmed up: %s", name, error)
 
     @override
@@ -192,11 +197,13 @@ class _Signature:
     Attributes:
         output_names: of the graph's tensors.
         function: takes the inputs and gives the outputs, in the order of ``facts``.
+        changes_state: whether a call leaves the graph other than it was.
     """
 
     facts: SignatureFacts
     output_names: Sequence[str]
     function: Callable[..., Sequence[Any]]
+    changes_state: bool
 
     def feed(self, arrays: Mapping[str, Array]) -> list[Array]:
         """The inputs in order, in the dtypes of the graph.
@@ -298,7 +305,24 @@ def _signatures(meta: Any, session: Any) -> Iterator[tuple[str, _Signature]]:
         )
         fetched = [info.name for info in outputs.values()]
         function = session.make_callable(fetched, [info.name for info in inputs.values()])
-        yield name, _Signature(facts, fetched, function)
+        yield name, _Signature(facts, fetched, function, _changes_state(session.graph, fetched))
+
+
+def _changes_state(graph: Any, fetched: Sequence[str]) -> bool:
+    """Whether what computes the outputs also writes variables, tables or files, or runs code."""
+    names = [name.partition(":")[0] for name in fetched]
+    definition = tf.compat.v1.graph_util.extract_sub_graph(graph.as_graph_def(), names)
+    functions = {each.signature.name: each.node_def for each in definition.library.function}
+    todo, seen = list(definition.node), set[str]()
+    while todo:
+        node = todo.pop()
+        if _WRITES.search(node.op):
+            return True
+        for name in (node.op, *(value.func.name for value in node.attr.values())):
+            if name in functions and name not in seen:
+                seen.add(name)
+                todo += functions[name]
+    return False
 
 
 def _is_plain(info: Any) -> bool:

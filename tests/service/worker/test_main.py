@@ -341,19 +341,24 @@ def test_a_warm_up_that_fails_is_a_load_that_fails(recorded: type[Recorded]) -> 
 
 
 class PickyRunner(FakeRunner):
-    """Rejects every batch that has a sequence of three tokens in it."""
+    """Fails on every batch that has a sequence of three tokens in it."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.three_error = error
 
     def run(self, batch: Sequence[WorkItem], num_threads: int) -> Sequence[WorkResult]:
         results = super().run(batch, num_threads)
         if 3 in self.batches[-1]:
-            raise InputRejected("three")
+            raise self.three_error
         return results
 
 
-def test_a_rejected_input_fails_its_own_request_and_none_that_was_batched_with_it(
-    bench: Bench,
+@pytest.mark.parametrize("error", [InputRejected("three"), RuntimeError("no memory")])
+def test_what_a_request_fails_on_fails_none_that_was_batched_with_it(
+    error: Exception, bench: Bench
 ) -> None:
-    runner = PickyRunner()
+    runner = PickyRunner(error)
     runner.gate.clear()
     bench.start(runner, max_tokens=20)
     bench.submit(1, 9)

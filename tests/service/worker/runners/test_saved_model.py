@@ -188,3 +188,39 @@ def test_a_saved_model_without_signatures_says_how_to_save_it(tmp_path: Path) ->
     tf.saved_model.save(tf.Module(), str(tmp_path / "1"))
     with pytest.raises(ValueError, match="no signature that takes and gives plain tensors"):
         load(tmp_path / "1")
+
+
+def test_loading_changes_nothing_and_a_signature_that_fails_on_zeros_is_served(
+    tmp_path: Path,
+) -> None:
+    import tensorflow as tf
+
+    class Counter(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight, self.count = tf.Variable(5.0), tf.Variable(0.0)
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])
+        def times(self, x: Any) -> Any:
+            return self.weight * x
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])
+        def set(self, x: Any) -> Any:
+            return self.weight.assign(x[0]) * x
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])
+        def add(self, x: Any) -> Any:
+            return tf.while_loop(
+                lambda n, _: n < 1, lambda n, y: (n + 1, y + self.count.assign_add(1.0)), (0, x)
+            )[1]
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+        def read(self, path: Any) -> Any:
+            return tf.map_fn(tf.io.read_file, path)
+
+    counter = Counter()
+    signatures = {name: getattr(counter, name) for name in ("times", "set", "add", "read")}
+    tf.saved_model.save(counter, str(tmp_path / "1"), signatures=signatures)
+    runner = load(tmp_path / "1")
+    assert ask(runner, "times", x=np.ones(1, np.float32)).popitem()[1].tolist() == [5.0]
+    assert ask(runner, "add", x=np.zeros(1, np.float32)).popitem()[1].tolist() == [1.0]
