@@ -1,6 +1,6 @@
 """The encoder layer of 2017 and 2018: normalised after each residual. BERT and its kin.
 
-Shape letters: B batch, L length, S keys, H hidden, N heads, D head size.
+Shape letters: B batch, L length, S keys, E width of words, H hidden, N heads, D head size.
 
 Source: transformers 4.19.2, ``modeling_tf_bert.py`` (names).
 """
@@ -15,6 +15,46 @@ from model_base.tensorflow import attention, layers
 from model_base.tensorflow.arguments import Flag, Maybe
 from model_base.tensorflow.attention import Layout, Memory
 from model_base.tensorflow.layers import Layer, Tensor
+
+
+class Embeddings(Layer):
+    """Word, position and token-type embeddings, normalised.
+
+    Args:
+        config: the configuration.
+        size: their width, E.
+    """
+
+    def __init__(self, config: Any, size: int) -> None:
+        super().__init__("embeddings")
+        spread = config.initializer_range
+        self.word_embeddings = layers.Embedding(
+            "word_embeddings", config.vocab_size, size, spread, table="weight"
+        )
+        self.position_embeddings = layers.Embedding(
+            "position_embeddings", config.max_position_embeddings, size, spread
+        )
+        self.token_type_embeddings = layers.Embedding(
+            "token_type_embeddings", config.type_vocab_size, size, spread
+        )
+        self.LayerNorm = layers.layer_norm("LayerNorm", size, config.layer_norm_eps)
+        self.dropout_p = config.hidden_dropout_prob
+        self.is_absolute = config.position_embedding_type == "absolute"
+
+    @override
+    def call(
+        self, input_ids: Maybe, token_type_ids: Maybe, position_ids: Tensor, inputs_embeds: Maybe,
+        training: bool = False,
+    ) -> Tensor:  # fmt: skip
+        """``[B, L, E]`` of ids ``[B, L]``, or of embeddings ``[B, L, E]`` in their place."""
+        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
+        if token_type_ids is None:
+            hidden = words + self.token_type_embeddings.table[0]
+        else:
+            hidden = words + self.token_type_embeddings(token_type_ids)
+        if self.is_absolute:
+            hidden += self.position_embeddings(position_ids)
+        return layers.dropout(self.LayerNorm(hidden), self.dropout_p, training)
 
 
 class SelfAttention(Layer):

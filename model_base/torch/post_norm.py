@@ -25,6 +25,42 @@ from model_base.torch.layouts import Layout, Memory
 from model_base.torch.module_utils import MixinBase
 
 
+class Embeddings(nn.Module):
+    """Word, position and token-type embeddings, normalised.
+
+    Args:
+        config: the configuration.
+        size: their width, E.
+        position_padding: the row of the positions' table that stands for padding; the first place
+            in a text is the row after it. None: there is none, the first place is row 0.
+    """
+
+    def __init__(self, config: Any, size: int, position_padding: int | None = None) -> None:
+        super().__init__()
+        num_positions = config.max_position_embeddings
+        self.word_embeddings = nn.Embedding(config.vocab_size, size, config.pad_token_id)
+        self.position_embeddings = nn.Embedding(num_positions, size, position_padding)
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, size)
+        self.LayerNorm = nn.LayerNorm(size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.is_absolute = config.position_embedding_type == "absolute"
+        self.first_row = 0 if position_padding is None else position_padding + 1
+
+    def forward(
+        self, input_ids: Maybe, token_type_ids: Maybe, inputs_embeds: Maybe, layout: Layout
+    ) -> Tensor:
+        """``[…, E]`` of ids ``[…]``, or of embeddings ``[…, E]`` in their place."""
+        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
+        if token_type_ids is None:
+            hidden = words + self.token_type_embeddings.weight[0]
+        else:
+            hidden = words + self.token_type_embeddings(token_type_ids)
+        if self.is_absolute:
+            rows = layout.positions + self.first_row if self.first_row else layout.positions
+            hidden = hidden + self.position_embeddings(rows)
+        return self.dropout(self.LayerNorm(hidden))
+
+
 class SelfAttention(nn.Module):
     """Projections and heads; over itself, or over an encoder's states."""
 

@@ -13,50 +13,13 @@ from typing_extensions import override
 
 from model_base import forward, outputs
 from model_base.configs.albert import AlbertConfig
-from model_base.tensorflow import attention, heads, layers, losses
+from model_base.tensorflow import attention, heads, layers, losses, post_norm
 from model_base.tensorflow.arguments import Flag, Maybe
 from model_base.tensorflow.attention import Layout
 from model_base.tensorflow.base import TFPreTrainedModel
 from model_base.tensorflow.embeddings import VocabularyHead
 from model_base.tensorflow.inputs import keras_serializable, unpack_inputs
 from model_base.tensorflow.layers import Layer, Tensor
-
-
-class TFAlbertEmbeddings(Layer):
-    """Word, position and token-type embeddings, normalised; of their own width."""
-
-    def __init__(self, config: AlbertConfig) -> None:
-        super().__init__("embeddings")
-        size, spread = config.embedding_size, config.initializer_range
-        self.word_embeddings = layers.Embedding(
-            "word_embeddings", config.vocab_size, size, spread, table="weight"
-        )
-        self.position_embeddings = layers.Embedding(
-            "position_embeddings", config.max_position_embeddings, size, spread
-        )
-        self.token_type_embeddings = layers.Embedding(
-            "token_type_embeddings", config.type_vocab_size, size, spread
-        )
-        self.LayerNorm = layers.layer_norm("LayerNorm", size, config.layer_norm_eps)
-        self.dropout_p = config.hidden_dropout_prob
-        self.is_absolute = config.position_embedding_type == "absolute"
-
-    @override
-    def call(
-        self, input_ids: Maybe, token_type_ids: Maybe, position_ids: Maybe, inputs_embeds: Maybe,
-        training: bool = False,
-    ) -> Tensor:  # fmt: skip
-        """``[B, L, E]`` of ids ``[B, L]``, or of embeddings ``[B, L, E]`` in their place."""
-        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
-        if token_type_ids is None:
-            hidden = words + self.token_type_embeddings.table[0]
-        else:
-            hidden = words + self.token_type_embeddings(token_type_ids)
-        if position_ids is None:
-            position_ids = attention.positions(words, None)
-        if self.is_absolute:
-            hidden += self.position_embeddings(position_ids)
-        return layers.dropout(self.LayerNorm(hidden), self.dropout_p, training)
 
 
 class TFAlbertAttention(Layer):
@@ -185,7 +148,7 @@ class TFAlbertMainLayer(Layer):
         super().__init__(name)
         self.config = config
         size, spread = config.hidden_size, config.initializer_range
-        self.embeddings = TFAlbertEmbeddings(config)
+        self.embeddings = post_norm.Embeddings(config, config.embedding_size)
         self.encoder = TFAlbertTransformer(config)
         self.pooler = layers.dense("pooler", size, size, spread) if add_pooling_layer else None
 
@@ -223,6 +186,8 @@ class TFAlbertMainLayer(Layer):
             keep_weights=forward.chosen(output_attentions, config.output_attentions),
             training=training,
         )  # fmt: skip
+        if position_ids is None:
+            position_ids = attention.positions(tokens, None)
         embedded = self.embeddings(
             input_ids, token_type_ids, position_ids, inputs_embeds, training=training
         )

@@ -19,42 +19,7 @@ from model_base.tensorflow.arguments import Flag, Maybe
 from model_base.tensorflow.base import TFPreTrainedModel
 from model_base.tensorflow.embeddings import VocabularyHead
 from model_base.tensorflow.inputs import keras_serializable, unpack_inputs
-from model_base.tensorflow.layers import Layer, Tensor
-
-
-class TFElectraEmbeddings(Layer):
-    """Word, position and token-type embeddings, normalised; of their own width."""
-
-    def __init__(self, config: ElectraConfig) -> None:
-        super().__init__("embeddings")
-        size, spread = config.embedding_size, config.initializer_range
-        self.word_embeddings = layers.Embedding(
-            "word_embeddings", config.vocab_size, size, spread, table="weight"
-        )
-        self.position_embeddings = layers.Embedding(
-            "position_embeddings", config.max_position_embeddings, size, spread
-        )
-        self.token_type_embeddings = layers.Embedding(
-            "token_type_embeddings", config.type_vocab_size, size, spread
-        )
-        self.LayerNorm = layers.layer_norm("LayerNorm", size, config.layer_norm_eps)
-        self.dropout_p = config.hidden_dropout_prob
-        self.is_absolute = config.position_embedding_type == "absolute"
-
-    @override
-    def call(
-        self, input_ids: Maybe, token_type_ids: Maybe, position_ids: Tensor, inputs_embeds: Maybe,
-        training: bool = False,
-    ) -> Tensor:  # fmt: skip
-        """``[B, L, E]`` of ids ``[B, L]``, or of embeddings ``[B, L, E]`` in their place."""
-        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
-        if token_type_ids is None:
-            hidden = words + self.token_type_embeddings.table[0]
-        else:
-            hidden = words + self.token_type_embeddings(token_type_ids)
-        if self.is_absolute:
-            hidden += self.position_embeddings(position_ids)
-        return layers.dropout(self.LayerNorm(hidden), self.dropout_p, training)
+from model_base.tensorflow.layers import Tensor
 
 
 @keras_serializable
@@ -67,7 +32,7 @@ class TFElectraMainLayer(post_norm.Trunk):
         super().__init__(name)
         self.config = config
         size_in, size = config.embedding_size, config.hidden_size
-        self.embeddings = TFElectraEmbeddings(config)
+        self.embeddings = post_norm.Embeddings(config, config.embedding_size)
         self.embeddings_project = None
         if size_in != size:
             self.embeddings_project = layers.dense(

@@ -20,45 +20,6 @@ from model_base.tensorflow.inputs import keras_serializable
 from model_base.tensorflow.layers import Layer, Tensor
 
 
-class TFRobertaEmbeddings(Layer):
-    """Word, position and token-type embeddings, normalised.
-
-    The table of positions begins with ``pad_token_id`` rows for nothing and one for padding; the
-    first place in a text is the row after it.
-    """
-
-    def __init__(self, config: RobertaConfig) -> None:
-        super().__init__("embeddings")
-        size, spread = config.hidden_size, config.initializer_range
-        self.word_embeddings = layers.Embedding(
-            "word_embeddings", config.vocab_size, size, spread, table="weight"
-        )
-        self.position_embeddings = layers.Embedding(
-            "position_embeddings", config.max_position_embeddings, size, spread
-        )
-        self.token_type_embeddings = layers.Embedding(
-            "token_type_embeddings", config.type_vocab_size, size, spread
-        )
-        self.LayerNorm = layers.layer_norm("LayerNorm", size, config.layer_norm_eps)
-        self.dropout_p = config.hidden_dropout_prob
-        self.is_absolute = config.position_embedding_type == "absolute"
-
-    @override
-    def call(
-        self, input_ids: Maybe, token_type_ids: Maybe, position_ids: Tensor, inputs_embeds: Maybe,
-        training: bool = False,
-    ) -> Tensor:  # fmt: skip
-        """``[B, L, H]`` of ids ``[B, L]``, or of embeddings ``[B, L, H]`` in their place."""
-        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
-        if token_type_ids is None:
-            hidden = words + self.token_type_embeddings.table[0]
-        else:
-            hidden = words + self.token_type_embeddings(token_type_ids)
-        if self.is_absolute:
-            hidden += self.position_embeddings(position_ids)
-        return layers.dropout(self.LayerNorm(hidden), self.dropout_p, training)
-
-
 @keras_serializable
 class TFRobertaMainLayer(post_norm.PooledTrunk):
     """The trunk. An encoder, or a decoder if ``config.is_decoder``.
@@ -77,7 +38,7 @@ class TFRobertaMainLayer(post_norm.PooledTrunk):
         super().__init__(name)
         self.config = config
         size, spread = config.hidden_size, config.initializer_range
-        self.embeddings = TFRobertaEmbeddings(config)
+        self.embeddings = post_norm.Embeddings(config, config.hidden_size)
         self.encoder = post_norm.Encoder(config)
         dense = [layers.dense("dense", size, size, spread)] if add_pooling_layer else None
         self.pooler = layers.Scope("pooler", dense) if dense else None

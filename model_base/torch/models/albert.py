@@ -19,38 +19,11 @@ from typing_extensions import override
 
 from model_base import forward, outputs
 from model_base.configs.albert import AlbertConfig
-from model_base.torch import attention, heads, layers, layouts, pruning
+from model_base.torch import attention, heads, layers, layouts, post_norm, pruning
 from model_base.torch.arguments import Flag, Maybe
 from model_base.torch.attention import Scoring
 from model_base.torch.base import PreTrainedModel
 from model_base.torch.layouts import Layout
-
-
-class AlbertEmbeddings(nn.Module):
-    """Word, position and token-type embeddings, normalised; of their own width."""
-
-    def __init__(self, config: AlbertConfig) -> None:
-        super().__init__()
-        size = config.embedding_size
-        self.word_embeddings = nn.Embedding(config.vocab_size, size, config.pad_token_id)
-        self.position_embeddings = nn.Embedding(config.max_position_embeddings, size)
-        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, size)
-        self.LayerNorm = nn.LayerNorm(size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
-        self.is_absolute = config.position_embedding_type == "absolute"
-
-    def forward(
-        self, input_ids: Maybe, token_type_ids: Maybe, inputs_embeds: Maybe, layout: Layout
-    ) -> Tensor:
-        """``[…, E]`` of ids ``[…]``, or of embeddings ``[…, E]`` in their place."""
-        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
-        if token_type_ids is None:
-            hidden = words + self.token_type_embeddings.weight[0]
-        else:
-            hidden = words + self.token_type_embeddings(token_type_ids)
-        if self.is_absolute:
-            hidden = hidden + self.position_embeddings(layout.positions)
-        return self.dropout(self.LayerNorm(hidden))
 
 
 class AlbertAttention(nn.Module):
@@ -155,7 +128,7 @@ class AlbertModel(AlbertPreTrainedModel):
     def __init__(self, config: AlbertConfig, add_pooling_layer: bool = True) -> None:
         super().__init__(config)
         size = config.hidden_size
-        self.embeddings = AlbertEmbeddings(config)
+        self.embeddings = post_norm.Embeddings(config, config.embedding_size)
         groups = (AlbertLayerGroup(config) for _ in range(config.num_hidden_groups))
         self.encoder: Any = nn.ModuleDict({
             "embedding_hidden_mapping_in": nn.Linear(config.embedding_size, size),

@@ -28,33 +28,6 @@ from model_base.torch.layouts import Layout
 from model_base.torch.post_norm import PostNormLayer
 
 
-class ElectraEmbeddings(nn.Module):
-    """Word, position and token-type embeddings, normalised; of their own width."""
-
-    def __init__(self, config: ElectraConfig) -> None:
-        super().__init__()
-        size = config.embedding_size
-        self.word_embeddings = nn.Embedding(config.vocab_size, size, config.pad_token_id)
-        self.position_embeddings = nn.Embedding(config.max_position_embeddings, size)
-        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, size)
-        self.LayerNorm = nn.LayerNorm(size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
-        self.is_absolute = config.position_embedding_type == "absolute"
-
-    def forward(
-        self, input_ids: Maybe, token_type_ids: Maybe, inputs_embeds: Maybe, layout: Layout
-    ) -> Tensor:
-        """``[…, E]`` of ids ``[…]``, or of embeddings ``[…, E]`` in their place."""
-        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
-        if token_type_ids is None:
-            hidden = words + self.token_type_embeddings.weight[0]
-        else:
-            hidden = words + self.token_type_embeddings(token_type_ids)
-        if self.is_absolute:
-            hidden = hidden + self.position_embeddings(layout.positions)
-        return self.dropout(self.LayerNorm(hidden))
-
-
 class ElectraPreTrainedModel(PreTrainedModel):
     """What all ELECTRA models share: configuration, names, how weights start."""
 
@@ -72,7 +45,7 @@ class ElectraModel(post_norm.Encoder, ElectraPreTrainedModel):
 
     def __init__(self, config: ElectraConfig) -> None:
         super().__init__(config)
-        self.embeddings = ElectraEmbeddings(config)
+        self.embeddings = post_norm.Embeddings(config, config.embedding_size)
         if config.embedding_size != config.hidden_size:
             self.embeddings_project = nn.Linear(config.embedding_size, config.hidden_size)
         blocks = (PostNormLayer(config, i) for i in range(config.num_hidden_layers))

@@ -24,38 +24,6 @@ from model_base.torch.layouts import Layout
 from model_base.torch.post_norm import PostNormLayer
 
 
-class RobertaEmbeddings(nn.Module):
-    """Word, position and token-type embeddings, normalised.
-
-    The table of positions begins with ``pad_token_id`` rows for nothing and one for padding; the
-    first place in a text is the row after it.
-    """
-
-    def __init__(self, config: RobertaConfig) -> None:
-        super().__init__()
-        size, padding = config.hidden_size, config.pad_token_id
-        self.word_embeddings = nn.Embedding(config.vocab_size, size, padding)
-        self.position_embeddings = nn.Embedding(config.max_position_embeddings, size, padding)
-        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, size)
-        self.LayerNorm = nn.LayerNorm(size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
-        self.is_absolute = config.position_embedding_type == "absolute"
-        self.first_row = padding + 1
-
-    def forward(
-        self, input_ids: Maybe, token_type_ids: Maybe, inputs_embeds: Maybe, layout: Layout
-    ) -> Tensor:
-        """``[…, H]`` of ids ``[…]``, or of embeddings ``[…, H]`` in their place."""
-        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
-        if token_type_ids is None:
-            hidden = words + self.token_type_embeddings.weight[0]
-        else:
-            hidden = words + self.token_type_embeddings(token_type_ids)
-        if self.is_absolute:
-            hidden = hidden + self.position_embeddings(layout.positions + self.first_row)
-        return self.dropout(self.LayerNorm(hidden))
-
-
 class RobertaPreTrainedModel(PreTrainedModel):
     """What all RoBERTa models share: configuration, names, how weights start."""
 
@@ -75,7 +43,7 @@ class RobertaModel(post_norm.PooledEncoder, RobertaPreTrainedModel):
 
     def __init__(self, config: RobertaConfig, add_pooling_layer: bool = True) -> None:
         super().__init__(config)
-        self.embeddings = RobertaEmbeddings(config)
+        self.embeddings = post_norm.Embeddings(config, config.hidden_size, config.pad_token_id)
         blocks = (PostNormLayer(config, i) for i in range(config.num_hidden_layers))
         self.encoder: Any = nn.ModuleDict({"layer": nn.ModuleList(blocks)})
         self.gradient_checkpointing = False
