@@ -122,7 +122,7 @@ class LocalDataPlane(DataPlane):
             async with asyncio.timeout(0 if self._grace_is_over else timeout_s) as deadline:
                 self._deadlines.add(deadline)
                 try:
-                    return await self._infer(request)
+                    return await self._infer(request, deadline)
                 finally:
                     self._deadlines.discard(deadline)
         except TimeoutError:
@@ -130,7 +130,7 @@ class LocalDataPlane(DataPlane):
                 raise ModelNotReady(request.model, "draining", _LEAVING) from None
             raise DeadlineExceeded(timeout_s) from None
 
-    async def _infer(self, request: InferRequest) -> InferResponse:
+    async def _infer(self, request: InferRequest, deadline: asyncio.Timeout) -> InferResponse:
         version = self._repository.get(request.model, request.version)
         admission = version.admission
         if not version.is_restarting:
@@ -141,7 +141,7 @@ class LocalDataPlane(DataPlane):
                 if version.is_restarting:
                     await version.wait_until_ready()
                 task, client = version.task, version.client
-                work = await self._prepare(request, version)
+                work = await self._prepare(request, version, deadline)
                 num_tokens = sum(item.num_tokens for item in work)
                 admission.correct(ticket, num_tokens)
                 results = await client.infer(work)
@@ -176,10 +176,12 @@ class LocalDataPlane(DataPlane):
         if count > limit:
             raise TooLarge("inputs in one request", count, limit, "limits.max_inputs")
 
-    async def _prepare(self, request: InferRequest, version: ModelVersion) -> Sequence[WorkItem]:
+    async def _prepare(
+        self, request: InferRequest, version: ModelVersion, deadline: asyncio.Timeout
+    ) -> Sequence[WorkItem]:
         inputs = request.inputs
         if isinstance(inputs, TensorInputs):
-            parts = self._tensor_parts(request.signature, inputs, version.facts)
+            parts = self._tensor_parts(request.signature, inputs, version.facts, deadline)
             if len(parts) == 1 and parts[0].num_tokens > _MAX_WHOLE_TOKENS:
                 raise TooLarge(
                     "tokens of tensors that cannot be split by rows", parts[0].num_tokens,
@@ -200,15 +202,20 @@ class LocalDataPlane(DataPlane):
         return work
 
     def _tensor_parts(
-        self, signature: str | None, inputs: TensorInputs, facts: ModelFacts | None
+        self,
+        signature: str | None,
+        inputs: TensorInputs,
+        facts: ModelFacts | None,
+        deadline: asyncio.Timeout,
     ) -> list[TensorWork]:
         assert facts is not None  # of a version that is ready
         if not inputs.arrays:
             raise BadRequest("no tensors; accepted: the model's forward arguments by name")
         name = choose_signature(signature, facts)
         if name:
+            deadline_s = deadline.when() or math.inf
             return signature_parts(
-                name, facts.signatures[name], inputs.arrays, self._max_batch_tokens
+                name, facts.signatures[name], inputs.arrays, self._max_batch_tokens, deadline_s
             )
         arrays = plain_arrays(inputs.arrays)
         return TensorWork(arrays, _num_tokens(inputs, facts)).parts(self._max_batch_tokens)

@@ -4,6 +4,7 @@ A message is a small typed header (msgspec, so that a wrong type is refused, not
 one block of raw array bytes that the header describes.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import ml_dtypes
@@ -57,7 +58,7 @@ class Submit(msgspec.Struct, frozen=True, tag=True):
         lengths: tokens of each sequence or part. For sequences the block holds all ``input_ids``
             end to end, then, if ``has_types``, all token types (int32).
         arrays: raw tensors in the block, the same names for each part; empty for sequences.
-        signature: of raw tensors, see ``TensorWork``; ``joins`` as well.
+        signature: of raw tensors, see ``TensorWork``; ``joins`` and ``deadline_s`` as well.
         admitted_s: ``time.monotonic`` of admission, one clock for all processes of a machine.
     """
 
@@ -69,6 +70,7 @@ class Submit(msgspec.Struct, frozen=True, tag=True):
     arrays: tuple[ArrayInfo, ...] = ()
     signature: str = ""
     joins: bool = False
+    deadline_s: float = math.inf
 
 
 class Cancel(msgspec.Struct, frozen=True, tag=True):
@@ -166,7 +168,7 @@ def pack_work(request_id: int, admitted_s: float, work: Sequence[WorkItem]) -> t
         first = parts[0]
         submit = Submit(
             request_id, admitted_s, lengths=tokens, arrays=infos,
-            signature=first.signature, joins=first.joins,
+            signature=first.signature, joins=first.joins, deadline_s=first.deadline_s,
         )  # fmt: skip
         return submit, block
     sequences = [item for item in work if isinstance(item, SequenceWork)]
@@ -194,6 +196,7 @@ def unpack_work(message: Submit, block: memoryview) -> list[WorkItem]:
                 num_tokens,
                 message.signature,
                 message.joins,
+                message.deadline_s,
             )  # fmt: skip
             for number, num_tokens in enumerate(message.lengths)
         ]

@@ -39,12 +39,16 @@ def choose_signature(wanted: str | None, facts: ModelFacts) -> str:
 
 
 def signature_parts(
-    name: str, signature: SignatureFacts, arrays: Mapping[str, Array], max_tokens: int
+    name: str,
+    signature: SignatureFacts,
+    arrays: Mapping[str, Array],
+    max_tokens: int,
+    deadline_s: float = math.inf,
 ) -> list[TensorWork]:
     """The work of one call, in groups of rows if rows are independent of each other."""
     rows = {len(array) if array.ndim else None for array in arrays.values()}
     joins = signature.is_batched and len(rows) == 1
-    work = TensorWork(arrays, signature_tokens(signature, arrays), name, joins)
+    work = TensorWork(arrays, signature_tokens(signature, arrays), name, joins, deadline_s)
     return work.parts(max_tokens) if joins else [work]
 
 
@@ -69,9 +73,18 @@ def plain_arrays(arrays: Mapping[str, Array]) -> dict[str, Array]:
     """Arrays for a model without signatures: of numbers, floats being float32.
 
     Raises:
-        BadRequest: one is of texts.
+        BadRequest: one is of texts, or has a finite number that float32 does not.
     """
-    for name, array in arrays.items():
-        if array.dtype == object:
-            raise BadRequest(f"inputs.{name}: got texts; expected integers, numbers or booleans")
-    return {n: a.astype(np.float32) if a.dtype == np.float64 else a for n, a in arrays.items()}
+    return {name: _plain(name, array) for name, array in arrays.items()}
+
+
+def _plain(name: str, array: Array) -> Array:
+    if array.dtype == object:
+        raise BadRequest(f"inputs.{name}: got texts; expected integers, numbers or booleans")
+    if array.dtype != np.float64:
+        return array
+    with np.errstate(over="ignore"):
+        single = array.astype(np.float32)
+    if (np.isinf(single) & np.isfinite(array)).any():
+        raise BadRequest(f"inputs.{name}: has a number out of the range of float32")
+    return single

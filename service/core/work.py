@@ -1,8 +1,9 @@
 """What tasks hand to the engine and get back: arrays, no text."""
 
 import enum
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -50,12 +51,14 @@ class TensorWork:
         num_tokens: elements of the main input, for admission and metrics.
         signature: of a SavedModel; empty for a model that has none.
         joins: whether one forward may compute it with others that are like it in all but rows.
+        deadline_s: ``time.monotonic`` after which nobody waits for the answer.
     """
 
     arrays: Mapping[str, Array] = field(default_factory=dict)
     num_tokens: int = 1
     signature: str = ""
     joins: bool = False
+    deadline_s: float = math.inf
 
     def is_like(self, other: "TensorWork") -> bool:
         """Whether signature, names, dtypes and every axis but the first are the same."""
@@ -83,11 +86,10 @@ class TensorWork:
         if step >= count:
             return [self]
         return [
-            TensorWork(
-                {name: array[start : start + step] for name, array in self.arrays.items()},
-                per_row * min(step, count - start),
-                self.signature,
-                self.joins,
+            replace(
+                self,
+                arrays={name: array[start : start + step] for name, array in self.arrays.items()},
+                num_tokens=per_row * min(step, count - start),
             )
             for start in range(0, count, step)
         ]

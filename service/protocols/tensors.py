@@ -45,7 +45,7 @@ def to_tensor(name: str, nested: Any) -> Array:
 
     Raises:
         EmptyInput: it has no element.
-        BadField: it is ragged, of anything else, mixed, or out of float32's or int64's range.
+        BadField: it is ragged, of anything else, mixed, or out of float64's or int64's range.
     """
     field = f"inputs.{name}"
     array = np.array(nested, dtype=object)  # one pointer per element, whatever they are
@@ -63,9 +63,8 @@ def to_tensor(name: str, nested: Any) -> Array:
         tensor: Array = array.astype(dtype)
     except OverflowError:
         raise BadField(field, "expected integers below 2**63") from None
-    with np.errstate(over="ignore"):
-        if not np.isfinite(tensor.astype(np.float32)).all():
-            raise BadField(field, "has a number out of the range of float32")
+    if not np.isfinite(tensor).all():
+        raise BadField(field, "has a number out of the range of float64")
     return tensor
 
 

@@ -43,7 +43,7 @@ def test_the_highest_version_is_served_and_says_what_it_takes(server: Any) -> No
         "inputs": {"x": {"dtype": "float32", "shape": [None, 3]}},
         "outputs": {"y": {"dtype": "float32", "shape": [None, 3]}},
     }
-    assert set(row["signatures"]) == {"serving_default", "look_up", "shout", "embed"}
+    assert set(row["signatures"]) == {"serving_default", "look_up", "shout", "embed", "spin"}
     stats = server.get("/models/half/stats").json()
     assert (stats["num_parameters"], stats["forward_flops"]) == (13, None)
     status = server.get("/v1/models/half").json()["model_version_status"]
@@ -68,7 +68,10 @@ def test_every_signature_answers_on_both_protocols(server: Any) -> None:
     native = server.post("/models/half/predict", {"inputs": inputs, "signature": "look_up"})
     assert native.json()["outputs"] == found
     for body, words in (
-        ({"inputs": inputs, "signature": "no"}, "accepted: embed, look_up, serving_default, shout"),
+        (
+            {"inputs": inputs, "signature": "no"},
+            "accepted: embed, look_up, serving_default, shout, spin",
+        ),
         ({"inputs": {"x": [[1, 2]]}}, "x has the shape [1, 2]; accepted: [any, 3]"),
         ({"inputs": {"ids": [[10]]}, "signature": "embed"}, "indices[0,0] = 10 is not in [0, 10)"),
         ({"inputs": "text"}, "takes no texts"),
@@ -77,6 +80,15 @@ def test_every_signature_answers_on_both_protocols(server: Any) -> None:
         reply = server.post("/models/half/predict", body)
         assert reply.status_code == 400
         assert words in reply.json()["error"]["message"]
+
+
+@needs_tensorflow
+def test_a_graph_that_never_ends_costs_its_request_and_no_other(server: Any) -> None:
+    body = {"inputs": {"x": [1e300]}, "signature": "spin"}
+    reply = server.post("/models/half/predict?timeout_ms=500", body)
+    assert reply.status_code == 504
+    assert predict(server, {"instances": [[1, 2, 3]]}) == {"predictions": [[2, 4, 6]]}
+    assert predict(server, {"signature_name": "spin", "inputs": [-1e300]}) == {"outputs": [-1e300]}
 
 
 @needs_tensorflow

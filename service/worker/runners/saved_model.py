@@ -8,6 +8,7 @@ and write files. Which ones are loaded is decided by ``service/repository``.
 import logging
 import math
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -31,6 +32,7 @@ _INTERNAL = "__saved_model"
 _UNLIMITED = 2**31 - 1
 _WARM_LENGTH = 8
 _MAX_REASON = 300
+_MARGIN_S = 0.1
 _LENGTH_SETTING = "limits.max_sequence_tokens"
 _VARIABLE_OPS = ("VarHandleOp", "VariableV2", "Variable")
 _MISFITS = (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError, tf.errors.UnimplementedError)
@@ -143,14 +145,15 @@ class SavedModelRunner(Runner):
             )
         signature = self._signatures[work[0].signature]
         feeds = [signature.feed(item.arrays) for item in work]
+        deadline_s = max(item.deadline_s for item in work)
         for feed in feeds:
             self._check_lengths(signature, feed)
         if len(feeds) > 1:
             lengths = [len(feed[0]) for feed in feeds]
             together = [np.concatenate(arrays) for arrays in zip(*feeds, strict=True)]
-            if results := _split(signature.call(together), lengths):
+            if results := _split(signature.call(together, deadline_s), lengths):
                 return results
-        return [signature.call(feed) for feed in feeds]
+        return [signature.call(feed, deadline_s) for feed in feeds]
 
     def _check_lengths(self, signature: "_Signature", feed: Sequence[Array]) -> None:
         """Refuse rows of more ids than there may be, and too many rows that stay together.
@@ -196,7 +199,8 @@ class _Signature:
 
     Attributes:
         output_names: of the graph's tensors.
-        function: takes the inputs and gives the outputs, in the order of ``facts``.
+        function: takes the inputs and ``options``, and gives the outputs, in the order of
+            ``facts``.
         changes_state: whether a call leaves the graph other than it was.
     """
 
@@ -220,14 +224,17 @@ class _Signature:
                 raise InputRejected(f"input {name!r} is missing; accepted: {accepted}")
         return [_fit(name, arrays[name], facts) for name, facts in self.facts.inputs.items()]
 
-    def call(self, feed: Sequence[Array]) -> dict[str, Array]:
+    def call(self, feed: Sequence[Array], deadline_s: float) -> dict[str, Array]:
         """The outputs by name.
 
         Raises:
-            InputRejected: an operation does not take the values or shapes.
+            InputRejected: an operation does not take the values or shapes, or what loops has not
+                come to its end by ``deadline_s``.
         """
         try:
-            values = self.function(*feed)
+            values = self.function(*feed, options=_ending_at(deadline_s))
+        except tf.errors.DeadlineExceededError as error:
+            raise InputRejected("the graph had not ended when the request's time was up") from error
         except _MISFITS as error:
             raise InputRejected(f"the graph refuses the input: {_reason(error)}") from error
         return {
@@ -261,6 +268,14 @@ class _Variable:
     @property
     def num_parameters(self) -> int:
         return self.num_values if "float" in self.dtype else 0
+
+
+def _ending_at(deadline_s: float) -> Any:
+    """Options of a call that is ended then, a little after its client was told so."""
+    if math.isinf(deadline_s):
+        return None
+    left_s = max(0.0, deadline_s - time.monotonic()) + _MARGIN_S
+    return tf.compat.v1.RunOptions(timeout_in_ms=int(1000 * left_s))
 
 
 def _reason(error: Any) -> str:
@@ -304,7 +319,9 @@ def _signatures(meta: Any, session: Any) -> Iterator[tuple[str, _Signature]]:
             {key: _tensor_facts(info) for key, info in outputs.items()},
         )
         fetched = [info.name for info in outputs.values()]
-        function = session.make_callable(fetched, [info.name for info in inputs.values()])
+        function = session.make_callable(
+            fetched, [info.name for info in inputs.values()], accept_options=True
+        )
         yield name, _Signature(facts, fetched, function, _changes_state(session.graph, fetched))
 
 

@@ -122,10 +122,11 @@ def test_byte_strings_beyond_their_block_are_refused(count: int, block: bytes) -
         msg.unpack_arrays([msg.ArrayInfo("x", "bytes", (count,))], memoryview(block))
 
 
-def test_tensors_keep_their_signature_and_whether_they_join() -> None:
-    work = [TensorWork({"x": np.ones((2, 3))}, 6, "s", joins=True)] * 2
+def test_tensors_keep_their_signature_and_whether_they_join_and_until_when() -> None:
+    work = [TensorWork({"x": np.ones((2, 3))}, 6, "s", joins=True, deadline_s=2.5)] * 2
     back = msg.unpack_work(*_sent(msg.pack_work(1, 0.0, work)))
-    assert [(w.signature, w.joins, w.num_tokens) for w in back] == [("s", True, 6)] * 2  # type: ignore[union-attr]
+    fields = [(w.signature, w.joins, w.num_tokens, w.deadline_s) for w in back]  # type: ignore[union-attr]
+    assert fields == [("s", True, 6, 2.5)] * 2
 
 
 def _sent(packed: tuple[msg.Submit, bytes]) -> tuple[msg.Submit, memoryview]:

@@ -70,3 +70,6 @@ def test_a_model_without_signatures_takes_numbers_in_single_precision() -> None:
     assert plain_arrays({"x": np.zeros(2)})["x"].dtype == np.float32
     with pytest.raises(BadRequest, match=r"inputs.x: got texts; expected integers"):
         plain_arrays({"x": np.array([b"a"], object)})
+    with pytest.raises(BadRequest, match=r"inputs.x: has a number out of the range of float32"):
+        plain_arrays({"x": np.array([1e39])})
+    assert np.isinf(plain_arrays({"x": np.array([np.inf])})["x"]).all()

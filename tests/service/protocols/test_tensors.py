@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from service.protocols.tensors import from_texts, to_tensor, to_tensors
     ("nested", "dtype"),
     [([[1, 2]], np.int64), ([[1.0, 2]], np.float64), ([[True, 2]], np.int64),
      ([True, 1.5], np.float64), ([[True, False]], np.bool_), ([-(2**63)],
-     np.int64), (3, np.int64), (1.5, np.float64)],
+     np.int64), (3, np.int64), (1.5, np.float64), ([1e300], np.float64)],
 )  # fmt: skip
 def test_nested_lists_become_tensors(nested, dtype):
     tensor = to_tensor("x", nested)
@@ -34,7 +36,7 @@ def test_nested_lists_become_tensors(nested, dtype):
         ([None], "inputs.x: expected integers"),
         ([{"a": 1}], "inputs.x: has an object that is not"),
         ([2**63], "inputs.x: expected integers below"),
-        ([1e300], "inputs.x: has a number out of the range of float32"),
+        ([math.inf], "inputs.x: has a number out of the range of float64"),
     ],
 )
 def test_what_is_no_tensor_is_refused_by_name(nested, message):

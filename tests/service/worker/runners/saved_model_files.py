@@ -41,9 +41,17 @@ def write_module(folder: Path) -> None:
                 "root": tf.sqrt(tf.cast(ids, tf.float32)),
             }
 
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float64)])  # type: ignore[untyped-decorator]
+        def spin(self, x: Any) -> Any:
+            """Ends only if nothing in it is above zero."""
+            (x,) = tf.while_loop(lambda x: tf.reduce_any(x > 0), lambda x: (x + 1,), (x,))
+            return {"y": x}
+
     module = Module()
-    names = {"serving_default": "double", "look_up": "look_up", "shout": "shout", "embed": "embed"}
-    signatures = {name: getattr(module, method) for name, method in names.items()}
+    names = ("look_up", "shout", "embed", "spin")
+    signatures = {name: getattr(module, name) for name in names} | {
+        "serving_default": module.double
+    }
     tf.saved_model.save(module, str(folder), signatures=signatures)
 
 

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +156,20 @@ def test_what_does_not_fit_is_refused_by_name(
     text = refusal(module, signature, **arrays)
     assert words in text
     assert "node" not in text
+
+
+def test_a_double_is_as_wide_as_the_graph_says(module: Any) -> None:
+    assert ask(module, "spin", x=np.array([-1e300]))["y"].tolist() == [-1e300]
+
+
+def test_a_graph_that_never_ends_is_ended_when_nobody_waits_for_it(module: Any) -> None:
+    due = time.monotonic() + 0.2
+    work = TensorWork({"x": np.ones(1)}, signature="spin", deadline_s=due)
+    with pytest.raises(InputRejected, match="had not ended when the request's time was up"):
+        module.run([work], 1)
+    assert time.monotonic() > due
+    later = replace(work, arrays={"x": -np.ones(1)}, deadline_s=time.monotonic() + 60)
+    assert module.run([later], 1)[0]["y"].tolist() == [-1]
 
 
 def test_rows_of_ids_are_as_long_as_the_setting_allows(tmp_path: Path) -> None:
