@@ -287,7 +287,8 @@ def _reason(error: Any) -> str:
 def _session_config(order: Load) -> tuple[Any, str]:
     """Threads and device of the session; they are the process's from its first operation on."""
     config = tf.compat.v1.ConfigProto(
-        intra_op_parallelism_threads=order.threads, inter_op_parallelism_threads=1
+        intra_op_parallelism_threads=order.threads,
+        inter_op_parallelism_threads=order.threads,
     )
     gpus = [] if order.device == "cpu" else tf.config.list_physical_devices("GPU")
     if order.device.startswith("cuda") or (gpus and order.device == "auto"):

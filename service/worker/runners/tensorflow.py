@@ -362,7 +362,7 @@ def _set_up(order: Load) -> str:
     keras.config.disable_traceback_filtering()  # it rewrites the messages of models,
     tf.debugging.disable_traceback_filtering()  # and this hides who raised an error
     tf.config.threading.set_intra_op_parallelism_threads(order.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(order.threads)
     gpus = tf.config.list_physical_devices("GPU")
     if order.device.startswith("cuda") or (gpus and order.device == "auto"):
         number = int(order.device.partition(":")[2] or "0")
