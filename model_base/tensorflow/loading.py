@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import tensorflow as tf
+
 from model_base.checkpoints.base import Array
 from model_base.conversion.conventions import keras_names
 from model_base.conversion.ops import Transpose
@@ -15,6 +17,8 @@ from model_base.loading.report import LoadReport
 from model_base.loading.source import Groups, Source, matched, rules_of
 from model_base.tensorflow.layers import start_again
 from model_base.tensorflow.module_utils import named_variables
+
+_CHUNK_BYTES = 4 * 2**20
 
 
 def fill(model: Any, source: Source, *, ignore_mismatched: bool = False) -> LoadReport:
@@ -35,7 +39,7 @@ def fill(model: Any, source: Source, *, ignore_mismatched: bool = False) -> Load
     for name, recipe in recipes:
         (own,) = wanted[name].sources
         array = recipe.apply(source.checkpoint.read)
-        variables[own].assign(from_canonical(array, wanted[name], variables[own].shape))
+        _put(variables[own], from_canonical(array, wanted[name], variables[own].shape))
         for stored in recipe.sources:
             source.checkpoint.release(stored)
     for name in found.empty:
@@ -45,6 +49,21 @@ def fill(model: Any, source: Source, *, ignore_mismatched: bool = False) -> Load
     own_layers = set(map(_layer_of, variables))
     report.unexpected = _by_layer(report.unexpected, source.checkpoint.infos, own_layers)
     return report
+
+
+def _put(variable: Any, array: Array) -> None:
+    """Give a variable its values in place: an assignment would take twice its memory besides."""
+    step = max(1, _CHUNK_BYTES * len(array) // array.nbytes) if array.ndim and array.nbytes else 0
+    if not step:
+        variable.assign(array)
+        return
+    for start in range(0, len(array), step):
+        rows = array[start : start + step].astype(variable.dtype, copy=False)
+        tf.raw_ops.ResourceStridedSliceAssign(
+            ref=variable.value.handle, begin=[start], end=[start + len(rows)], strides=[1],
+            value=rows,
+        )  # fmt: skip
+    tf.raw_ops.DisableCopyOnRead(resource=variable.value.handle)  # else each forward copies it
 
 
 def _canonical(model: Any, variables: Mapping[str, Any]) -> Recipes:

@@ -122,14 +122,13 @@ class SavingMixin(PushToHubMixin):
 
 
 class _Values(Mapping[str, Array]):
-    """The values of variables, copied when they are asked for."""
+    """The values of variables, as views that nobody can write to."""
 
     def __init__(self, variables: Mapping[str, Any]) -> None:
         self._variables = variables
 
     def __getitem__(self, name: str) -> Array:
-        values: Array = self._variables[name].numpy()
-        return values
+        return np.asarray(memoryview(self._variables[name].value.value()))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._variables)

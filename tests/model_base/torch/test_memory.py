@@ -11,52 +11,26 @@ from model_base.checkpoints import FLAX_MSGPACK
 MEGABYTE = 2**20
 SLACK = 12 * MEGABYTE
 
-# The peak of memory that is the process's own, and of all that is mapped, over what was there
-# before: a thread looks every half a millisecond, as the system keeps no peak of the first.
 MEASURE = """
-import sys, threading, time, torch
-from pathlib import Path
+import sys, torch
 import model_base
 from model_base import BertModel, BertConfig, load_sharded_checkpoint
-
-def now():
-    kb = {}
-    for line in Path("/proc/self/status").read_text().splitlines():
-        key, _, rest = line.partition(":")
-        if key in ("RssAnon", "RssFile"):
-            kb[key] = int(rest.split()[0]) * 1024
-    return kb["RssAnon"], kb["RssAnon"] + kb["RssFile"]
-
-class Peak:
-    def __enter__(self):
-        self.start, self.peak, self.done = now(), (0, 0), False
-        self.looked = threading.Event()
-        self.thread = threading.Thread(target=self.watch)
-        self.thread.start()
-        return self
-    def watch(self):
-        while not self.done:
-            self.peak = tuple(map(max, self.peak, now()))
-            self.looked.set()
-            time.sleep(0.0005)
-    def __exit__(self, *error):
-        self.done = True
-        self.thread.join()
-        self.peak = tuple(map(max, self.peak, now()))
-        print(*(peak - start for peak, start in zip(self.peak, self.start)))
+from tests.model_base.peak import Peak
 
 folder, dtype = sys.argv[1], sys.argv[2]
 tiny = BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
 BertModel._from_config(tiny)(torch.ones(1, 2, dtype=torch.long))
 """
 FROM_PRETRAINED = """
-with Peak():
+with Peak() as p:
     model = BertModel.from_pretrained(folder, torch_dtype=dtype)
+print(*p.over)
 """
 INTO_A_MODEL = """
 model = BertModel(BertConfig.from_pretrained(folder))
-with Peak():
+with Peak() as p:
     load_sharded_checkpoint(model, folder)
+print(*p.over)
 """
 
 
@@ -152,12 +126,13 @@ def test_the_measure_sees_what_is_allocated(
     large: dict[bool, Path], run_python: Callable[..., str]
 ) -> None:
     code = """
-with Peak() as peak:
+with Peak() as p:
     gone = torch.ones(10 * 2**20)
     for _ in range(2):  # the first look may have begun before
-        peak.looked.clear()
-        assert peak.looked.wait(30)
+        p.looked.clear()
+        assert p.looked.wait(30)
     del gone
+print(*p.over)
 """
     own, _ = measured(run_python, code, large[True], "float32")
     assert abs(own - 40 * MEGABYTE) < SLACK
