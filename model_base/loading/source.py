@@ -33,6 +33,11 @@ class Source:
     absent: Sequence[str] = ()
     is_foreign: bool = False
 
+    @property
+    def num_bytes(self) -> int:
+        """Of all tensors that are stored."""
+        return sum(info.num_bytes for info in self.checkpoint.infos.values())
+
 
 @contextlib.contextmanager
 def open_source(files: WeightFiles, rules: Iterable[Rule]) -> Iterator[Source]:

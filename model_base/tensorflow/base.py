@@ -144,7 +144,7 @@ class TFPreTrainedModel(
         asked = LoadArguments.taken_from(kwargs, "tf", name)
         config, kwargs = config_for(cls, name, kwargs.pop("config", None), asked, kwargs)
         with asked.opened(name, cls) as source:
-            with to_be_filled():
+            with to_be_filled(source.num_bytes):
                 model = cls(config, *model_args, **kwargs)
             report = fill(model, source, ignore_mismatched=asked.ignore_mismatched)
         report.log(cls.__name__, source.label)

@@ -8,6 +8,7 @@ Shape letters: B batch, L length, H hidden, N heads, D head size.
 """
 
 import contextlib
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -17,6 +18,7 @@ import tensorflow as tf
 from typing_extensions import override
 
 from model_base.activations import activation_kind
+from model_base.errors import CheckpointMismatch
 
 Tensor = Any
 """TensorFlow ships no types."""
@@ -63,8 +65,27 @@ class Layer(keras.layers.Layer):
         return _with_start(self.add_weight(name=name, shape=shape, initializer=start), start)
 
 
-_filled = ContextVar("_filled", default=False)
-"""Whether new layers are to be filled from a file; each thread has its own."""
+class _Room:
+    """How much a model that is to be filled may take, before it is known to be the file's.
+
+    Keras makes values at once, so a configuration of absurd sizes would be found out too late.
+    """
+
+    def __init__(self, stored_bytes: int) -> None:
+        self._stored = stored_bytes
+        self._left = 8 * stored_bytes + 2**30
+
+    def take(self, shape: Iterable[int]) -> None:
+        self._left -= 4 * math.prod(shape)
+        if self._left < 0:
+            raise CheckpointMismatch(
+                f"the configuration's sizes ask for more than 8 times the {self._stored} bytes of "
+                "weights that the files hold; accepted: the sizes of the stored tensors"
+            )
+
+
+_room: ContextVar[_Room | None] = ContextVar("_room", default=None)
+"""Of new layers that are to be filled from a file; each thread has its own."""
 
 
 class Normal(keras.initializers.TruncatedNormal):
@@ -72,19 +93,27 @@ class Normal(keras.initializers.TruncatedNormal):
 
     @override
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
-        if _filled.get():
+        if room := _room.get():
+            room.take(shape)
             return tf.zeros(shape, dtype or tf.float32)
         return super().__call__(shape, dtype)
 
 
 @contextlib.contextmanager
-def to_be_filled() -> Iterator[None]:
-    """Inside the block new layers are not given random values."""
-    before = _filled.set(True)
+def to_be_filled(stored_bytes: int) -> Iterator[None]:
+    """Inside the block new layers are not given random values.
+
+    Args:
+        stored_bytes: of the tensors that they are to be filled from.
+
+    Raises:
+        CheckpointMismatch: the layers are far larger than that.
+    """
+    before = _room.set(_Room(stored_bytes))
     try:
         yield
     finally:
-        _filled.reset(before)
+        _room.reset(before)
 
 
 def _with_start(variable: Any, start: Any) -> Any:

@@ -110,6 +110,12 @@ def test_a_head_of_another_size_is_refused_or_starts_anew(small: Small, tmp_path
     assert np.abs(model.classifier.kernel.numpy()).max() > 0
 
 
+def test_absurd_sizes_are_refused_before_they_take_memory(folder: Path) -> None:
+    for field in ("vocab_size", "intermediate_size", "max_position_embeddings"):
+        with pytest.raises(CheckpointMismatch, match="sizes ask for more than 8 times the"):
+            TFBertModel.from_pretrained(folder, **{field: 2**30})
+
+
 def test_unsupported_mathematics_is_refused(folder: Path) -> None:
     with pytest.raises(UnsupportedConfig, match="hidden_act"):
         TFBertModel.from_pretrained(folder, hidden_act="maxout")
