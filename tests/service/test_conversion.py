@@ -1,6 +1,7 @@
 """model-base convert: a model in another weight format."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,18 @@ def test_what_cannot_be_converted_is_told_and_leaves_nothing(
     with pytest.raises(ValueError, match="size"):
         convert(source, tmp_path / "new", "bin", "ten", silent)
     assert [path.name for path in tmp_path.iterdir()] == ["full"]
+
+
+@pytest.mark.tensorflow
+def test_a_model_that_is_not_whole_is_not_converted_by_tensorflow(tmp_path: Path) -> None:
+    source = tmp_path / "trunk"
+    shutil.copytree(FIXTURES / "tf_bertmodel_h5/ckpt", source)
+    config = json.loads((source / "config.json").read_text())
+    config["architectures"] = ["BertForSequenceClassification"]
+    (source / "config.json").write_text(json.dumps(config))
+    with pytest.raises(NotConvertible, match="weights are not in the files, such as .*classifier"):
+        convert(source, tmp_path / "new", "tf", "10GB", silent)
+    assert not (tmp_path / "new").exists()
 
 
 def test_what_a_killed_conversion_left_is_removed(tmp_path: Path) -> None:

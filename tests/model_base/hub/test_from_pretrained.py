@@ -88,6 +88,16 @@ def test_configuration_and_weights_are_of_one_commit(
     assert loader.from_pretrained(NAME).config.hidden_size == 64
 
 
+def test_a_configuration_of_another_repository_is_of_its_own_newest_commit(
+    hub: Hub, repository: Repository, small: Callable[..., BertConfig], tmp_path: Path
+) -> None:
+    BertConfig.from_pretrained(NAME)  # a commit of the first is known
+    small(output_attentions=True).save_pretrained(tmp_path)
+    hub.add("owner/settings", {"config.json": (tmp_path / "config.json").read_bytes()})
+    assert BertModel.from_pretrained(NAME, config="owner/settings").config.output_attentions
+    assert not BertModel.from_pretrained(NAME).config.output_attentions
+
+
 def test_a_wrong_token_is_told_from_a_missing_model(hub: Hub, repository: Repository) -> None:
     with pytest.raises(HubUnavailable, match="refused the token"):
         AutoModel.from_pretrained(NAME, use_auth_token="hf_wrong")

@@ -1,5 +1,6 @@
 """TFPreTrainedModel.from_pretrained."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,22 @@ def test_unsupported_mathematics_is_refused(folder: Path) -> None:
 def test_a_new_model_has_random_values_after_a_load_too(folder: Path, small: Small) -> None:
     TFBertModel.from_pretrained(folder)
     assert np.std(TFBertModel(small()).bert.pooler.dense.kernel.numpy()) > 0.01
+
+
+def test_a_later_save_takes_the_place_of_shards(small: Small, tmp_path: Path) -> None:
+    model = TFBertModel(small())
+    (tmp_path / "model.safetensors").touch()
+    for options, wanted in (
+        ({"max_shard_size": "20KB"}, r"tf_model-\d+-of-\d+\.h5|tf_model\.h5\.index\.json"),
+        ({}, r"tf_model\.h5"),
+    ):
+        model.save_pretrained(tmp_path, **options)
+        names = {path.name for path in tmp_path.iterdir()} - {"config.json", "model.safetensors"}
+        assert all(re.fullmatch(wanted, name) for name in names)
+    assert (tmp_path / "model.safetensors").exists()  # it may be PyTorch's
+    model.save_pretrained(tmp_path, safe_serialization=True, max_shard_size="20KB")
+    assert not (tmp_path / "model.safetensors").exists()
+    assert (tmp_path / "model.safetensors.index.json").exists()
 
 
 def test_both_stacks_keep_their_files_in_one_folder(small: Small, tmp_path: Path) -> None:

@@ -12,7 +12,12 @@ tf = pytest.importorskip("tensorflow")
 
 import keras  # noqa: E402
 
-from model_base import BertConfig, TFBertForPreTraining, TFBertForSequenceClassification  # noqa: E402
+from model_base import (  # noqa: E402
+    BertConfig,
+    TFBertForPreTraining,
+    TFBertForSequenceClassification,
+    TFBertForTokenClassification,
+)
 from model_base.errors import CheckpointUnreadable  # noqa: E402
 
 Still = Callable[..., BertConfig]
@@ -82,6 +87,38 @@ def test_a_scaled_loss_trains_as_much(still: Still) -> None:
         model.fit({"input_ids": IDS, "labels": LABELS}, batch_size=4, verbose=0)
         changes.append(model.classifier.kernel.numpy() - before)
     np.testing.assert_allclose(*changes, rtol=1e-3, atol=1e-6)
+
+
+def test_dropout_is_for_training_alone(still: Still) -> None:
+    model = TFBertForSequenceClassification(still(num_labels=3, classifier_dropout=0.9))
+    model.compile(optimizer=keras.optimizers.SGD(0.0))
+    data = ({"input_ids": IDS, "labels": LABELS},)
+    without = float(tf.reduce_mean(model(data[0]).loss))
+    seen = []
+    for step in (model.test_step, model.test_step, model.train_step, model.train_step):
+        model.reset_metrics()
+        seen.append(float(step(data)["loss"]))
+    assert seen[:2] == pytest.approx([without] * 2, rel=1e-5)
+    assert len({round(loss, 4) for loss in seen}) == 3
+
+
+def test_penalties_of_weights_are_part_of_the_loss(model: Any) -> None:
+    data = {"input_ids": IDS, "labels": LABELS}
+    before = float(model.test_step((data,))["loss"])
+    kernel = model.classifier.kernel
+    kernel.regularizer = keras.regularizers.L2(2.0)
+    penalty = 2 * float(np.sum(kernel.numpy() ** 2))
+    model.reset_metrics()
+    assert float(model.test_step((data,))["loss"]) == pytest.approx(before + penalty, rel=1e-5)
+
+
+def test_a_token_labelled_minus_one_does_not_count(still: Still) -> None:
+    model = TFBertForTokenClassification(still(num_labels=3))
+    labels = np.array([[0, -1, 2], [-1, -1, 1], [0, 1, 2], [2, 2, 2]])
+    old, new = (model(IDS, labels=tf.constant(np.where(labels < 0, n, labels))).loss
+                for n in (-1, -100))  # fmt: skip
+    assert old.shape == (9,)
+    np.testing.assert_allclose(old, new, rtol=1e-6)
 
 
 def test_weights_of_samples_need_another_loss(model: Any) -> None:

@@ -77,6 +77,15 @@ def test_a_cache_is_one_tensor_a_layer_and_stands_for_the_tokens_before() -> Non
     assert "past_key_values" not in model(tokens, use_cache=False)
 
 
+def test_what_is_hidden_before_a_cache_stays_hidden() -> None:
+    model, tokens = TFGPT2LMHeadModel(SMALL[GPT2Config]()), as_tf(TEXT["input_ids"])
+    mask = tf.concat([[[0, 1], [1, 0]], tf.ones_like(tokens[:, 2:])], axis=1)
+    first = model(tokens[:, :-2], attention_mask=mask[:, :-2])
+    rest = model(tokens[:, -2:], past=first.past_key_values, attention_mask=mask)
+    assert_same(rest.logits, model(tokens, attention_mask=mask).logits[:, -2:])
+    assert not np.allclose(rest.logits, model(tokens).logits[:, -2:], atol=1e-4)
+
+
 def test_what_is_served_has_the_cache_as_one_tensor() -> None:
     model = TFGPT2Model(SMALL[GPT2Config]())
     served = model.serving({n: as_tf(TEXT[n]) for n in ("input_ids", "attention_mask")})
