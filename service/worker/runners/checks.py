@@ -65,18 +65,23 @@ class LengthLimits:
 
 
 def check_ids(arrays: Mapping[str, Array], limits: Mapping[str, int]) -> None:
-    """Refuse ids that no embedding has.
+    """Refuse ids that no embedding has, that are no integers, or that are not in rows.
 
     Args:
         arrays: by argument name.
         limits: valid ids of an argument are below it.
 
     Raises:
-        InputRejected: naming the argument, the values seen and those accepted.
+        InputRejected: naming the argument, what was seen and what is accepted.
     """
     for name, limit in limits.items():
-        array = arrays.get(name)
-        if array is not None and array.size and not 0 <= array.min() <= array.max() < limit:
+        if (array := arrays.get(name)) is None:
+            continue
+        if array.dtype.kind not in "iu":
+            raise InputRejected(f"{name} is of {array.dtype.name}; accepted: integers")
+        if array.ndim < 2 and name != "position_ids":
+            raise InputRejected(f"{name} is {list(array.shape)}; accepted: [rows, length]")
+        if array.size and not 0 <= array.min() <= array.max() < limit:
             raise InputRejected(
                 f"{name} has values from {array.min()} to {array.max()}; accepted: 0 to {limit - 1}"
             )

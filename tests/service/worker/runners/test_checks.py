@@ -56,3 +56,17 @@ def test_ids_without_an_embedding_are_refused_by_the_values_seen():
     check_ids({"input_ids": np.zeros((1, 0), int)}, {"input_ids": 10, "token_type_ids": 2})
     with pytest.raises(InputRejected, match="input_ids has values from 3 to 10; accepted: 0 to 9"):
         check_ids({"input_ids": np.array([[3, 10]])}, {"input_ids": 10})
+
+
+@pytest.mark.parametrize(
+    ("ids", "text"),
+    [
+        (np.array([[1.0]]), "input_ids is of float64; accepted: integers"),
+        (np.array([[True]]), "input_ids is of bool; accepted: integers"),
+        (np.array([1, 2]), r"input_ids is \[2\]; accepted: \[rows, length\]"),
+        (np.array(1), r"input_ids is \[\]; accepted: \[rows, length\]"),
+    ],
+)
+def test_ids_that_are_no_integers_in_rows_are_refused_by_what_they_are(ids, text):
+    with pytest.raises(InputRejected, match=text):
+        check_ids({"input_ids": ids}, {"input_ids": 10})

@@ -211,14 +211,14 @@ def test_what_does_not_fit_is_refused_in_short_words(serve: Callable[..., Any]) 
     assert "labels has a number out of the range of int32" in refusal(
         runner, input_ids=IDS, labels=[2**40, 0]
     )
+    assert refusal(runner, input_ids=IDS[0]) == "input_ids is [4]; accepted: [rows, length]"
+    assert "input_ids is of float64" in refusal(runner, input_ids=IDS.astype(float))
     both = refusal(runner, input_ids=IDS, inputs_embeds=np.ones((2, 4, 32)))
     assert both.endswith(": give exactly one of input_ids and inputs_embeds")
     for arrays in (
         {"input_ids": IDS, "token_type_ids": TYPES[:, :3]},
-        {"input_ids": IDS[0]},
         {"inputs_embeds": np.ones((2, 4, 31))},
         {"input_ids": IDS, "labels": [0, 7]},
-        {"input_ids": IDS.astype(float)},
     ):
         reason = refusal(runner, **arrays)
         assert reason.startswith("the tensors do not fit the model or each other: ")
