@@ -1,9 +1,12 @@
 """Where the files of a model come from: a folder, or a hub repository through its cache."""
 
 import contextlib
+import errno
 import os
 import re
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,10 +16,12 @@ from typing_extensions import override
 from model_base.constants import CONFIG_NAME
 from model_base.errors import HubUnavailable
 from model_base.hub.failures import failing_as_ours
-from model_base.hub.resuming import download
+from model_base.hub.progress import Bar, Progress, Stoppable
+from model_base.hub.resuming import download, look
 from model_base.hub.transport import checked_endpoint, checked_token, transport
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
+_MAX_PARALLEL = 8
 _COMMIT = re.compile("[0-9a-f]{40}")
 _REVISION = re.compile(r"(?!.*(\.\.|//|/\.))[^./-][^\0- ~^:?*\[\\\x7f\ud800-\udfff]{0,199}")
 """A git ref, and no path out of the folder of refs."""
@@ -31,6 +36,10 @@ class ModelFiles(Protocol):
 
     def find(self, name: str) -> Path | None:
         """The local path of a file, fetched if need be; None if the model has no such file."""
+
+    def find_all(self, names: Iterable[str]) -> dict[str, Path | None]:
+        """As ``find``, for several files; what has to be fetched is fetched side by side."""
+        return {name: self.find(name) for name in names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +68,13 @@ class HubRepository(ModelFiles):
         revision: branch, tag or commit; from the first file that is found on the commit it is of,
             so that the others are of the same.
         options: of ``download``; also ``proxies``.
+        progress: told of what is downloaded; None shows a bar for each call.
     """
 
     repo_id: str
     revision: str | None = None
     options: dict[str, Any] = field(default_factory=dict, repr=False)  # holds the token
+    progress: Progress | None = None
 
     @property
     @override
@@ -72,30 +83,115 @@ class HubRepository(ModelFiles):
 
     @override
     def find(self, name: str) -> Path | None:
+        return self.find_all([name])[name]
+
+    @override
+    def find_all(self, names: Iterable[str]) -> dict[str, Path | None]:
         from huggingface_hub import constants
+
+        off = self.options.get("local_files_only") or constants.is_offline_mode()
+        found: dict[str, Path | None] = dict.fromkeys(names)
+        absent = []
+        for name in found:
+            if off or self._has(name):
+                found[name] = self._find_here(name)
+            else:
+                absent.append(name)
+        if absent:
+            with transport(self.options.get("proxies")):
+                found |= self._fetch(absent)
+        return found
+
+    def _find_here(self, name: str) -> Path | None:
         from huggingface_hub import errors as hub
 
-        options = {**self.options, "revision": self.revision}
-        proxies = options.pop("proxies", None)
-        is_local = options.get("local_files_only") or constants.is_offline_mode() or self._has(name)
-        way = contextlib.nullcontext() if is_local else transport(proxies)
-        doing = f"get {name} of {self.repo_id!r}"
-        with way, failing_as_ours(doing, self.repo_id, self.revision):
+        with self._failing(name):
             try:
-                path = download(self.repo_id, name, **{**options, "local_files_only": is_local})
+                known = self._look(name, local_files_only=True)
+                path = download(self.repo_id, known, Bar(""), **self._asked(local_files_only=True))
             except hub.LocalEntryNotFoundError:
-                if not is_local:
-                    raise
-                if not self._is_cached(options.get("cache_dir")):
+                if not self._is_cached(self.options.get("cache_dir")):
                     raise HubUnavailable(
                         f"{self.repo_id!r} is not in the cache, and the hub is not asked: "
                         "local_files_only or offline mode is on"
                     ) from None
                 return None
+        self.revision = known.commit_hash
+        return path
+
+    def _fetch(self, names: Sequence[str]) -> dict[str, Path | None]:
+        """Ask the hub for files, and download those that it has, all of one commit."""
+        found: dict[str, Path | None] = dict.fromkeys(names)
+        looks, asked = {}, self.revision
+        for name in names:
+            if (known := self._look_remotely(name)) is not None:
+                looks[name], self.revision = known, known.commit_hash
+        wanted = [known.file_size or 0 for known in looks.values() if known.will_download]
+        self._check_space(sum(wanted))
+        with self._reporting() as reporting, ThreadPoolExecutor(_MAX_PARALLEL) as pool:
+            progress = Stoppable(reporting)
+            progress.expect(sum(wanted), len(wanted))
+            jobs = {
+                name: pool.submit(self._download, looks[name], asked, progress) for name in looks
+            }
+            try:
+                for job in as_completed(jobs.values()):
+                    job.result()
+            except BaseException:
+                progress.stop()
+                pool.shutdown(cancel_futures=True)
+                raise
+        return found | {name: job.result() for name, job in jobs.items()}
+
+    def _look_remotely(self, name: str) -> Any:
+        from huggingface_hub import errors as hub
+
+        with self._failing(name):
+            try:
+                return self._look(name)
+            except hub.LocalEntryNotFoundError:
+                raise
             except hub.EntryNotFoundError:
                 return None
-        self.revision = path.parents[name.count("/")].name
+
+    def _look(self, name: str, **more: Any) -> Any:
+        return look(self.repo_id, name, **self._asked(**more))
+
+    def _download(self, known: Any, revision: str | None, progress: Progress) -> Path:
+        with self._failing(known.filename):
+            path = download(self.repo_id, known, progress, **self._asked(revision=revision))
+        if known.will_download:
+            progress.finish()
         return path
+
+    def _asked(self, **more: Any) -> dict[str, Any]:
+        options = {**self.options, "revision": self.revision, **more}
+        options.pop("proxies", None)
+        return options
+
+    def _failing(self, name: str) -> contextlib.AbstractContextManager[None]:
+        return failing_as_ours(f"get {name} of {self.repo_id!r}", self.repo_id, self.revision)
+
+    def _reporting(self) -> contextlib.AbstractContextManager[Progress]:
+        return Bar(self.repo_id) if self.progress is None else contextlib.nullcontext(self.progress)
+
+    def _check_space(self, num_bytes: int) -> None:
+        """Refuse a download that the disk has no room for.
+
+        Raises:
+            OSError: ``ENOSPC``, with both numbers.
+        """
+        from huggingface_hub import constants
+
+        path = Path(self.options.get("cache_dir") or constants.HF_HUB_CACHE).absolute()
+        while not path.exists():
+            path = path.parent
+        if num_bytes > (free := shutil.disk_usage(path).free):
+            raise OSError(
+                errno.ENOSPC,
+                f"the files of {self.repo_id!r} need {num_bytes} bytes, and {free} are free",
+                str(path),
+            )
 
     def _has(self, name: str) -> bool:
         """Whether the file of this very commit is in the cache."""

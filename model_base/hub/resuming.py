@@ -16,14 +16,43 @@ from typing import Any
 from typing_extensions import override
 
 from model_base.errors import HubUnavailable
+from model_base.hub.progress import Progress
 from model_base.hub.transport import speaks_xet
 
 _HASH = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 
 
-def download(
+def look(
     repo_id: str,
     filename: str,
+    *,
+    revision: str | None = None,
+    resume_download: bool = False,
+    **options: Any,
+) -> Any:
+    """What a download would be: ``huggingface_hub.DryRunFileInfo``.
+
+    Args:
+        repo_id: of the model.
+        filename: in the repository.
+        revision: branch, tag or commit; None is ``main``.
+        resume_download: of no interest here.
+        options: further ones of ``hf_hub_download``.
+
+    Raises:
+        Exception: what ``hf_hub_download`` raises.
+    """
+    import huggingface_hub
+
+    return huggingface_hub.hf_hub_download(
+        repo_id, filename, revision=revision, dry_run=True, **options
+    )
+
+
+def download(
+    repo_id: str,
+    known: Any,
+    progress: Progress,
     *,
     revision: str | None = None,
     cache_dir: str | Path | None = None,
@@ -35,7 +64,8 @@ def download(
 
     Args:
         repo_id: of the model.
-        filename: in the repository.
+        known: what ``look`` found, with the same options.
+        progress: told of the bytes as they come.
         revision: branch, tag or commit; None is ``main``.
         cache_dir: None is huggingface_hub's.
         resume_download: continue what an earlier process began.
@@ -51,14 +81,13 @@ def download(
 
     cache = Path(cache_dir or constants.HF_HUB_CACHE)
     ask = {"cache_dir": cache, **options}
-    known = huggingface_hub.hf_hub_download(
-        repo_id, filename, revision=revision, force_download=force_download, dry_run=True, **ask
-    )
-    commit, local = known.commit_hash, Path(known.local_path)
+    filename, commit, local = known.filename, known.commit_hash, Path(known.local_path)
     is_fetched = (
         known.will_download
         and not options.get("local_files_only")
-        and _fetch_blob(cache, repo_id, filename, commit, options, resume_download, force_download)
+        and _fetch_blob(
+            cache, repo_id, filename, commit, options, resume_download, force_download, progress
+        )
     )
     if is_fetched and force_download:
         local.unlink(missing_ok=True)
@@ -73,8 +102,9 @@ def download(
         )
     force = force_download and not is_fetched
     path = huggingface_hub.hf_hub_download(
-        repo_id, filename, revision=commit, force_download=force, **ask
-    )
+        repo_id, filename, revision=commit, force_download=force,
+        tqdm_class=_reporting_to(progress), **ask,
+    )  # fmt: skip
     with contextlib.suppress(OSError):  # a cache that may only be read
         folder = cache / file_download.repo_folder_name(repo_id=repo_id, repo_type="model")
         file_download._cache_commit_hash_for_specific_revision(
@@ -91,6 +121,7 @@ def _fetch_blob(
     options: Mapping[str, Any],
     resuming: bool,
     anew: bool,
+    progress: Progress,
 ) -> bool:
     """Put the content into the cache, where ``hf_hub_download`` then finds it.
 
@@ -128,10 +159,11 @@ def _fetch_blob(
             return True
         partial = _left_over(blob, keep=resuming)
         for _ in range(2):  # what was left may be damaged; what comes whole is not
-            _append(partial, url, build_hf_headers(token=token), remote.size)
+            _append(partial, url, build_hf_headers(token=token), remote.size, progress)
             if _has_hash(partial, blob.name):
                 partial.replace(blob)
                 return True
+            progress.update(-partial.stat().st_size)
             partial.unlink()
     raise HubUnavailable(f"{filename} of {repo_id!r} does not have the hash that the hub gives")
 
@@ -148,15 +180,34 @@ def _left_over(blob: Path, *, keep: bool) -> Path:
     return partial
 
 
-def _append(partial: Path, url: str, headers: dict[str, Any], size: int | None) -> None:
+def _append(
+    partial: Path, url: str, headers: dict[str, Any], size: int | None, progress: Progress
+) -> None:
     from huggingface_hub.file_download import http_get
 
     begun = partial.stat().st_size if partial.exists() else 0
     if size is not None and begun > size:
         partial.unlink()
         begun = 0
+    progress.update(begun)
+    bar: Any = progress  # all that is called of it is update
     with _Bounded(partial, size) as file:
-        http_get(url, file, resume_size=begun, headers=headers, expected_size=size)
+        http_get(url, file, resume_size=begun, headers=headers, expected_size=size, _tqdm_bar=bar)
+
+
+def _reporting_to(progress: Progress) -> Any:
+    """A class of bars that show nothing: for what huggingface_hub fetches itself."""
+    from tqdm import tqdm
+
+    class Reporting(tqdm):  # type: ignore[type-arg]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **{**kwargs, "disable": True})
+
+        @override
+        def update(self, n: float | None = 1) -> None:
+            progress.update(int(n or 0))
+
+    return Reporting
 
 
 class _Bounded(io.BufferedWriter):

@@ -184,7 +184,7 @@ def find_kind(files: ModelFiles, kind: Kind) -> WeightFiles | None:
     if not kind.index or (path := files.find(kind.index)) is None:
         return None
     index = read_index(path)
-    shards = {name: files.find(name) for name in index.files}
+    shards = files.find_all(index.files)
     if absent := [name for name, shard in shards.items() if shard is None]:
         raise CheckpointUnreadable(
             f"{kind.index} of {files.label} names {_listed(absent)}, which is not there"

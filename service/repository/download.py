@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -129,3 +130,8 @@ class _Within(ModelFiles):
     @override
     def find(self, name: str) -> Path | None:
         return self.files.find(str(self.folder / name))
+
+    @override
+    def find_all(self, names: Iterable[str]) -> dict[str, Path | None]:
+        inside = {str(self.folder / name): name for name in names}
+        return {inside[path]: found for path, found in self.files.find_all(inside).items()}
