@@ -85,7 +85,8 @@ def test_every_signature_answers_on_both_protocols(server: Any) -> None:
 @needs_tensorflow
 def test_a_graph_that_never_ends_costs_its_request_and_no_other(server: Any) -> None:
     body = {"inputs": {"x": [1e300]}, "signature": "spin"}
-    reply = server.post("/models/half/predict?timeout_ms=500", body)
+    hurried = {"X-Request-Timeout-Ms": "500"}
+    reply = server.post("/models/half/predict", body, headers=hurried)
     assert reply.status_code == 504
     assert predict(server, {"instances": [[1, 2, 3]]}) == {"predictions": [[2, 4, 6]]}
     assert predict(server, {"signature_name": "spin", "inputs": [-1e300]}) == {"outputs": [-1e300]}
