@@ -66,8 +66,20 @@ class CorruptCheckpoint(ModelBaseError, ValueError):
 
 
 class HubUnavailable(ModelBaseError, OSError):
-    """Raised when a hub repository, revision or file cannot be had."""
+    """Raised when a hub repository, revision or file cannot be had.
+
+    Attributes:
+        reason: one word for counting: ``unreachable``, ``not_found``, ``refused``, ``damaged`` or
+            ``conflict``.
+    """
+
+    def __init__(self, text: str, reason: str = "unreachable") -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 class HubConflict(HubUnavailable):
     """Raised when a push is refused because the repository has got another commit meanwhile."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, "conflict")

@@ -16,6 +16,9 @@ from service.core.settings import Settings
 from service.dataplane import LocalDataPlane
 from service.engine.supervisor import Supervisor
 from service.engine.template_process import TemplateProcess
+from service.hub.desk import LocalHubDesk
+from service.hub.jobs import HubJobs
+from service.hub.store import JobStore, default_database
 from service.middleware.auth import Auth
 from service.middleware.limits import Limits
 from service.middleware.request_id import RequestId
@@ -64,24 +67,32 @@ def create_service(
     check_exposure(settings)
     metrics, events, supervisor = Metrics(), Events(), Supervisor(templates)
     chosen = tuple(Path(spec.source) for spec in models if Path(spec.source).is_dir())
-    sources = Sources(settings.model_folders, chosen, settings.hub)
+    sources = Sources(settings.model_folders, chosen, settings.hub, settings.sync.allows)
     services = Services(settings, metrics, supervisor, sources, events.publish)
     repository = Repository(services, events)
     for spec in models:
         repository.check(spec)
     required = [spec.name for spec in models]
+    jobs = HubJobs(settings.sync, sources, repository, metrics)
     dataplane = LocalDataPlane(
-        repository, settings.limits, metrics, required, settings.batching.max_tokens
+        repository,
+        settings.limits,
+        metrics,
+        LocalHubDesk(jobs, repository),
+        required,
+        settings.batching.max_tokens,
     )
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         for spec in models:
             repository.load(spec)
+        jobs.start(JobStore(settings.sync.database or default_database()))
         try:
             yield
         finally:
             dataplane.leave(settings.worker.grace_s)
+            await jobs.close()
             await repository.close()
             await supervisor.close()
 

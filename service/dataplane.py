@@ -38,6 +38,7 @@ from service.core.signatures import (
     signature_tokens,
 )
 from service.core.work import TensorWork, WorkItem, join_parts
+from service.hub.desk import HubDesk
 from service.repository.repository import Repository
 from service.repository.version import ModelVersion
 from service.tasks import UnknownTask
@@ -49,6 +50,10 @@ _LEAVING = "the service is shutting down"
 
 class DataPlane(Protocol):
     """What a protocol may ask for. Every method raises a ``ServiceError`` when it cannot."""
+
+    @property
+    def hub(self) -> HubDesk:
+        """Jobs between the hub and this machine, and the cache."""
 
     async def infer(self, request: InferRequest) -> InferResponse:
         """Answer one request."""
@@ -94,6 +99,7 @@ class LocalDataPlane(DataPlane):
         repository: the models.
         limits: what one request may ask for.
         metrics: of the service.
+        hub: jobs and the cache.
         required: names of the models without which the service is not ready.
         max_batch_tokens: rows of raw tensors are computed in groups of so many tokens.
     """
@@ -103,17 +109,24 @@ class LocalDataPlane(DataPlane):
         repository: Repository,
         limits: LimitSettings,
         metrics: Metrics,
+        hub: HubDesk,
         required: Sequence[str] = (),
         max_batch_tokens: int = BatchingSettings().max_tokens,
     ) -> None:
         self._max_batch_tokens = max_batch_tokens
         self._repository = repository
+        self._hub = hub
         self._limits = limits
         self._metrics = metrics
         self._required = tuple(required)
         self._leaving = False
         self._deadlines: set[asyncio.Timeout] = set()
         self._grace_is_over = False
+
+    @property
+    @override
+    def hub(self) -> HubDesk:
+        return self._hub
 
     @override
     async def infer(self, request: InferRequest) -> InferResponse:

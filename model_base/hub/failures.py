@@ -31,7 +31,7 @@ def failing_as_ours(doing: str, repo_id: str, revision: str | None = None) -> It
         if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
             raise
         if "Bearer " in str(error):  # the header that is refused, with the token
-            raise HubUnavailable(f"cannot {doing}: the token is not one") from None
+            raise HubUnavailable(f"cannot {doing}: the token is not one", "refused") from None
         raise _ours(error, doing, repo_id, revision) from error
 
 
@@ -45,24 +45,30 @@ def _ours(error: Exception, doing: str, repo_id: str, revision: str | None) -> H
         error = cause  # the hub was reached, it has refused
     status = error.response.status_code if isinstance(error, hub.HfHubHTTPError) else None
     if isinstance(error, hub.RevisionNotFoundError):
-        return HubUnavailable(f"{repo_id!r} has no revision {revision or 'main'!r} on the hub")
+        return HubUnavailable(
+            f"{repo_id!r} has no revision {revision or 'main'!r} on the hub", "not_found"
+        )
     if isinstance(error, hub.GatedRepoError):
         return HubUnavailable(
-            f"{repo_id!r} is gated: ask for access on the hub, then pass a token (use_auth_token)"
+            f"{repo_id!r} is gated: ask for access on the hub, then pass a token (use_auth_token)",
+            "refused",
         )
     if isinstance(error, hub.RepositoryNotFoundError):
         return HubUnavailable(
             f"{repo_id!r} is neither a local folder nor a model on the hub; if it is "
-            "private, log in with `hf auth login` or pass use_auth_token"
+            "private, log in with `hf auth login` or pass use_auth_token",
+            "not_found",
         )
     if isinstance(error, hub.LocalTokenNotFoundError):
         return HubUnavailable(
             f"cannot {doing}: there is no stored token; log in with `hf auth login`, or pass the "
-            "token itself as use_auth_token"
+            "token itself as use_auth_token",
+            "refused",
         )
     if status in (401, 403):
         return HubUnavailable(
-            f"cannot {doing}: the hub refused the token (HTTP {status}); pass one that may do this"
+            f"cannot {doing}: the hub refused the token (HTTP {status}); pass one that may do this",
+            "refused",
         )
     if status == 412:
         return HubConflict(

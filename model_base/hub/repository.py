@@ -36,6 +36,7 @@ class WritableRepository:
         endpoint: str | None = None,
         private: bool | None = None,
         token: bool | str | None = None,
+        create: bool = True,
     ) -> Self:
         """Find a repository, or make it.
 
@@ -44,6 +45,7 @@ class WritableRepository:
             endpoint: address of the hub; None is the default one.
             private: of a new repository; None is what the namespace has as default.
             token: as the attribute.
+            create: whether it may be made.
 
         Raises:
             HubUnavailable: the hub refused or cannot be reached.
@@ -52,10 +54,11 @@ class WritableRepository:
         endpoint, token = checked_endpoint(endpoint), checked_token(token)
         with transport(), failing_as_ours(f"open {name!r} to push to it", name):
             api = _api(endpoint, token)
-            url = api.create_repo(name, private=private, exist_ok=True)
-            info = api.model_info(url.repo_id)
+            if create:
+                name = api.create_repo(name, private=private, exist_ok=True).repo_id
+            info = api.model_info(name)
             files = frozenset(sibling.rfilename for sibling in info.siblings or ())
-            return cls(url.repo_id, endpoint, token, info.sha, files)
+            return cls(name, endpoint, token, info.sha, files)
 
     def commit(
         self, folder: Path, names: Iterable[str], message: str, gone: Iterable[str] = ()

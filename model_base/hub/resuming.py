@@ -98,7 +98,8 @@ def download(
     ):
         raise HubUnavailable(
             f"{filename} of {repo_id!r} is damaged in the cache: {local.stat().st_size} bytes in "
-            f"place of {known.file_size}; load it with force_download=True"
+            f"place of {known.file_size}; load it with force_download=True",
+            "damaged",
         )
     force = force_download and not is_fetched
     path = huggingface_hub.hf_hub_download(
@@ -148,7 +149,7 @@ def _fetch_blob(
     if not _HASH.fullmatch(etag):
         if endpoint is None:
             return False
-        raise HubUnavailable(f"{endpoint} gives no hash of {filename} of {repo_id!r}")
+        raise HubUnavailable(f"{endpoint} gives no hash of {filename} of {repo_id!r}", "damaged")
     folder = repo_folder_name(repo_id=repo_id, repo_type="model")
     blob = cache / folder / "blobs" / etag
     lock = cache / ".locks" / folder / f"{etag}.lock"
@@ -165,7 +166,9 @@ def _fetch_blob(
                 return True
             progress.update(-partial.stat().st_size)
             partial.unlink()
-    raise HubUnavailable(f"{filename} of {repo_id!r} does not have the hash that the hub gives")
+    raise HubUnavailable(
+        f"{filename} of {repo_id!r} does not have the hash that the hub gives", "damaged"
+    )
 
 
 def _left_over(blob: Path, *, keep: bool) -> Path:
@@ -221,7 +224,9 @@ class _Bounded(io.BufferedWriter):
     def write(self, data: Any, /) -> int:
         if self._size is not None and self.tell() + len(data) > self._size:
             self._path.unlink()
-            raise HubUnavailable(f"the hub sends more than the {self._size} bytes it announced")
+            raise HubUnavailable(
+                f"the hub sends more than the {self._size} bytes it announced", "damaged"
+            )
         return super().write(data)
 
 

@@ -6,7 +6,8 @@
   - TooLarge             over a limit; names the limit and the setting that moves it
   - Unauthenticated      no key, or a wrong one
   - Forbidden            the key is good for inference, not for this
-  - ModelNotFound        no such name or version
+  - NotFound             no such job, repository or follow
+    - ModelNotFound      no such name or version
   - Conflict             the name is taken, or the model is in the wrong state for this
   - ModelNotReady        known, but still loading or draining
   - WorkerLost           the process that held the model died with the request
@@ -98,10 +99,14 @@ class Forbidden(ServiceError):
     kind = ErrorKind.FORBIDDEN
 
 
-class ModelNotFound(ServiceError):
-    """Raised when neither the name nor the version is in the repository."""
+class NotFound(ServiceError):
+    """Raised when what a request names is not there."""
 
     kind = ErrorKind.NOT_FOUND
+
+
+class ModelNotFound(NotFound):
+    """Raised when neither the name nor the version is in the repository."""
 
     def __init__(self, name: str, version: str | None = None) -> None:
         suffix = f" version {version!r}" if version else ""

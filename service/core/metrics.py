@@ -69,6 +69,17 @@ class Metrics:
             "worker_restarts", "Workers started again after they ended unasked.", _MODEL
         )
 
+        self.hub_bytes = self._counter("hub_bytes", "Bytes moved by jobs of the hub.", ("kind",))
+        self.hub_seconds = self._latency(
+            "hub_job_seconds", "From the start of a job of the hub to its end.", ("kind",)
+        )
+        self.hub_jobs = self._gauge(
+            "hub_jobs", "Jobs of the hub that are remembered.", ("kind", "state")
+        )
+        self.hub_failures = self._counter(
+            "hub_failures", "Jobs of the hub that failed.", ("kind", "reason")
+        )
+
     def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
         return Counter(f"model_base_{name}", text, labels, registry=self.registry)
 

@@ -59,6 +59,35 @@ class WorkerSettings(BaseModel):
     load_timeout_s: Annotated[float, Field(gt=0)] = 1800.0
 
 
+class SyncSettings(BaseModel):
+    """How models go between the hub and this machine.
+
+    Attributes:
+        token: for the hub; without one the stored token of huggingface_hub is used.
+        allowed: owners (``acme``) and repositories (``acme/model``) that may be pulled, loaded and
+            pushed to; empty means all.
+        parallel: jobs that run at once; others wait.
+        database: file in which jobs outlive a restart; its default is ``model-base-jobs.sqlite``
+            in huggingface_hub's folder (``HF_HOME``).
+    """
+
+    model_config = _FROZEN
+    token: SecretStr | None = None
+    allowed: tuple[str, ...] = ()
+    parallel: Annotated[int, Field(ge=1, le=64)] = 2
+    database: Path | None = None
+
+    @property
+    def hub_token(self) -> str | None:
+        """The token as it is sent."""
+        return None if self.token is None else self.token.get_secret_value()
+
+    def allows(self, repo_id: str) -> bool:
+        """Whether a repository, ``owner/name``, may be used."""
+        owner = repo_id.partition("/")[0]
+        return not self.allowed or owner in self.allowed or repo_id in self.allowed
+
+
 class Settings(BaseSettings):
     """Whole-service settings. ``MODEL_BASE_LIMITS__MAX_INPUTS=8`` sets ``limits.max_inputs``.
 
@@ -80,6 +109,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     batching: BatchingSettings = BatchingSettings()
     worker: WorkerSettings = WorkerSettings()
+    sync: SyncSettings = SyncSettings()
 
     @property
     def is_loopback(self) -> bool:

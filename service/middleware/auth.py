@@ -28,7 +28,8 @@ class Access(enum.IntEnum):
 def required(method: str, path: str, is_inference: bool) -> Access:
     """Decide what a route asks for. The only place that does.
 
-    What changes something asks for an admin key, unless a protocol has said that it is inference:
+    What changes something, and all of the hub's jobs and cache, asks for an admin key, unless a
+    protocol has said that it is inference:
     a route that nobody thought of falls on the stricter side. ``path`` is the decoded one that
     routes are matched on, compared as it is.
 
@@ -37,6 +38,8 @@ def required(method: str, path: str, is_inference: bool) -> Access:
         path: of the request.
         is_inference: whether a protocol answers predictions there.
     """
+    if path == "/hub" or path.startswith("/hub/"):
+        return Access.ADMIN
     if method in _READING:
         return Access.OPEN if path in _OPEN else Access.INFERENCE
     return Access.INFERENCE if method == "POST" and is_inference else Access.ADMIN

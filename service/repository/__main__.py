@@ -1,10 +1,14 @@
-"""``python -m service.repository REPO_ID REVISION``: the process that downloads from the hub."""
+"""``python -m service.repository KIND ORDER``: the process between the hub and this machine.
 
+KIND is ``pull``, ``push`` or ``head``, ORDER the arguments of that function as JSON.
+"""
+
+import json
 import os
 import sys
 import threading
 
-from service.repository.download import fetch
+from service.repository.transfer import run
 
 
 def _end_with_parent() -> None:
@@ -15,4 +19,4 @@ def _end_with_parent() -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    sys.exit(fetch(sys.argv[1], sys.argv[2] or None))
+    sys.exit(run(sys.argv[1], json.loads(sys.argv[2])))

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,12 +33,20 @@ class Sources:
         folders: model folders; anything in them may be loaded.
         chosen: single models that the operator named on the command line.
         hub: whether hub ids are taken.
+        allows: which of them, ``owner/name``.
     """
 
-    def __init__(self, folders: tuple[Path, ...], chosen: tuple[Path, ...], hub: bool) -> None:
+    def __init__(
+        self,
+        folders: tuple[Path, ...],
+        chosen: tuple[Path, ...],
+        hub: bool,
+        allows: Callable[[str], bool] = lambda repo_id: True,
+    ) -> None:
         self._folders = tuple(folder.resolve() for folder in folders)
         self._chosen = tuple(folder.resolve() for folder in chosen)
         self._hub = hub
+        self._allows = allows
 
     def find(self, source: str) -> Source:
         """Look a source up; reads no file.
@@ -55,12 +63,27 @@ class Sources:
             return Source(folder)
         match = _HUB_ID.fullmatch(source)
         if match and self._hub:
-            return Source(repo_id=match["repo"], revision=match["rev"])
+            return self.on_hub(match["repo"], match["rev"])
         hub = "or a hub id (owner/name)" if self._hub else "(setting hub is off)"
         raise BadRequest(
             f"source {source!r} is not there; accepted: a folder inside one of the model folders "
             f"(setting model_folders) {hub}"
         )
+
+    def on_hub(self, repo_id: str, revision: str | None) -> Source:
+        """A repository of the hub, if it may be used.
+
+        Raises:
+            BadRequest: the hub is off, the name cannot be one, or it is not among those allowed.
+        """
+        name = repo_id if revision is None else f"{repo_id}@{revision}"
+        if not self._hub:
+            raise BadRequest(f"repository {repo_id!r:.100} is on the hub, and setting hub is off")
+        if not _HUB_ID.fullmatch(name) or ".." in name:
+            raise BadRequest(f"repository {name!r:.200} cannot be one; accepted: owner/name")
+        if not self._allows(repo_id):
+            raise BadRequest(f"repository {repo_id!r} is not allowed (setting sync.allowed)")
+        return Source(repo_id=repo_id, revision=revision)
 
     def _folder(self, source: str) -> Path | None:
         """The real folder of a source, if it is one that may be loaded.

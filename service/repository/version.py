@@ -17,7 +17,7 @@ from service.core.settings import Settings
 from service.engine.admission import Admission
 from service.engine.client import LoadError, WorkerClient, WorkerEnded
 from service.engine.supervisor import Supervisor, TemplateFailed
-from service.repository.download import HubFailed, download
+from service.repository.download import HubFailed, Transfer, download
 from service.repository.frameworks import framework_of
 from service.repository.memory import check_fits, check_free
 from service.repository.saved_models import SAVED_MODEL, find_saved_model, saved_model_bytes
@@ -93,6 +93,11 @@ class ModelVersion:
     def event(self) -> ModelEvent:
         """The present state as an event."""
         return ModelEvent(self.spec.name, self.spec.version, self.state, reason=self.reason)
+
+    @property
+    def folder(self) -> Path | None:
+        """Of its files; None as long as it is not known."""
+        return self._folder
 
     @property
     def is_settled(self) -> bool:
@@ -190,7 +195,11 @@ class ModelVersion:
         if source.folder is not None:
             return source.folder
         self._set(ModelState.DOWNLOADING)
-        return await download(source)
+        token = self._services.settings.sync.hub_token
+        return await download(source, token, self._note_transfer)
+
+    def _note_transfer(self, transfer: Transfer) -> None:
+        self._publish(transfer.bytes_done, transfer.bytes_total)
 
     def _check_fits(self, order: Load, framework: str) -> int:
         folder = Path(order.folder)

@@ -98,7 +98,8 @@ class Bench:
             FakeRepository(self.version),
             limits,
             self.metrics,
-            required=["m"],  # type: ignore[arg-type]
+            None,  # type: ignore[arg-type]
+            required=["m"],
         )
 
     async def ask(self, inputs: Inputs, **fields: Any) -> Any:
@@ -324,7 +325,7 @@ def test_requests_not_answered_within_the_grace_end_as_not_ready() -> None:
 def test_the_default_model_is_the_first_and_none_is_not_found() -> None:
     async def test(bench: Bench) -> None:
         assert bench.dataplane.default_model() == "m"
-        empty = LocalDataPlane(FakeRepository(), LimitSettings(), Metrics())  # type: ignore[arg-type]
+        empty = LocalDataPlane(FakeRepository(), LimitSettings(), Metrics(), None)  # type: ignore[arg-type]
         with pytest.raises(ModelNotFound):
             empty.default_model()
         assert empty.readiness().ready

@@ -1,17 +1,19 @@
 """Models come and go: load, unload, and the stream of what happens."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
 
 from fastapi import APIRouter, Response
 from starlette.responses import StreamingResponse
 
-from service.core.messages import ModelEvent, ModelInfo
+from service.core.messages import ModelInfo
 from service.dataplane import DataPlane
 from service.protocols.base import Answers, JsonResponse
 from service.protocols.native.convert import to_row, to_spec, to_sse
 from service.protocols.native.schemas import LoadBody, ModelRow, PathName
 
+_Event = TypeVar("_Event")
 KEEP_ALIVE_S = 15.0
 _ACCEPTED: Answers = {202: {"model": ModelRow, "description": "Accepted; watch its events"}}
 _STREAM: Answers = {
@@ -75,7 +77,7 @@ def _add_events(router: APIRouter, dataplane: DataPlane) -> None:
     )
     async def events() -> Response:
         """Stream the life of every model as server-sent events."""
-        return _event_stream(dataplane.events())
+        return event_stream(dataplane.events(), to_sse)
 
     @router.get(
         "/models/{name:path}/events",
@@ -87,18 +89,21 @@ def _add_events(router: APIRouter, dataplane: DataPlane) -> None:
     async def model_events(name: PathName) -> Response:
         """Stream the life of one model as server-sent events."""
         dataplane.model(name)  # an unknown name is a 404, not a broken stream
-        return _event_stream(dataplane.events(name))
+        return event_stream(dataplane.events(name), to_sse)
 
 
-def _event_stream(events: AsyncIterator[ModelEvent]) -> Response:
+def event_stream(events: AsyncIterator[_Event], encode: Callable[[_Event], bytes]) -> Response:
+    """Answer with events for as long as there are any, and the client listens."""
     return StreamingResponse(
-        stream(events, KEEP_ALIVE_S),
+        stream(events, KEEP_ALIVE_S, encode),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )
 
 
-async def stream(events: AsyncIterator[ModelEvent], keep_alive_s: float) -> AsyncIterator[bytes]:
+async def stream(
+    events: AsyncIterator[_Event], keep_alive_s: float, encode: Callable[[_Event], bytes]
+) -> AsyncIterator[bytes]:
     """Write events as they come, and a comment after ``keep_alive_s`` seconds without one.
 
     The next event is awaited in a task of its own, so that a keep-alive does not end the wait;
@@ -115,6 +120,6 @@ async def stream(events: AsyncIterator[ModelEvent], keep_alive_s: float) -> Asyn
             if event is None:
                 return
             coming = asyncio.ensure_future(anext(events, None))
-            yield to_sse(event)
+            yield encode(event)
     finally:
         coming.cancel()

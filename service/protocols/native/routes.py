@@ -24,6 +24,7 @@ from service.protocols.native.convert import (
     to_row,
     to_stats,
 )
+from service.protocols.native.hub import add_hub
 from service.protocols.native.lifecycle import add_lifecycle
 from service.protocols.native.operations import add_health, add_metrics
 from service.protocols.native.schemas import (
@@ -65,6 +66,7 @@ class Native(WireProtocol):
         # A name may hold a slash, so what follows a name is matched before a name alone.
         _add_actions(router, dataplane, settings.limits)
         add_lifecycle(router, dataplane)
+        add_hub(router, dataplane)
         _add_models(router, dataplane)
         add_health(router, dataplane)
         add_metrics(router, metrics)

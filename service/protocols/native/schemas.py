@@ -51,7 +51,7 @@ TextTokensOrTensors = Annotated[
 ]
 
 
-class _StrictBody(BaseModel):
+class StrictBody(BaseModel):
     """A body that has no other fields; the first one is refused, not each."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
@@ -66,7 +66,7 @@ class _StrictBody(BaseModel):
         return body
 
 
-class LoadBody(_StrictBody):
+class LoadBody(StrictBody):
     """Body of POST /models."""
 
     name: Name = Field(description="Name under which the model is served.")
@@ -88,7 +88,7 @@ class LoadBody(_StrictBody):
     )
 
 
-class PredictBody(_StrictBody):
+class PredictBody(StrictBody):
     """Body of POST /models/{name}/predict."""
 
     inputs: TextTokensOrTensors = Field(

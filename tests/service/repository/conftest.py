@@ -47,7 +47,11 @@ class Bench:
         services = Services(settings, self.metrics, supervisor, sources, self._publish)
         self.repository = Repository(services, self.events)
         self.dataplane = LocalDataPlane(
-            self.repository, settings.limits, self.metrics, required=["m"]
+            self.repository,
+            settings.limits,
+            self.metrics,
+            None,
+            required=["m"],  # type: ignore[arg-type]
         )
 
     def _publish(self, event: ModelEvent) -> None:

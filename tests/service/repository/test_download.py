@@ -25,13 +25,17 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[socket.sock
         yield listener
 
 
+async def fetched(source: Source) -> Path:
+    return await download(source, None, lambda transfer: None)
+
+
 async def first_request(hub: socket.socket) -> socket.socket:
     return (await asyncio.wait_for(asyncio.to_thread(hub.accept), 30))[0]
 
 
 def test_a_download_that_is_cancelled_ends_at_once(hub: socket.socket) -> None:
     async def test() -> None:
-        task = asyncio.create_task(download(SOURCE))
+        task = asyncio.create_task(fetched(SOURCE))
         with await first_request(hub):
             task.cancel()
             await asyncio.wait({task}, timeout=10)
@@ -51,7 +55,7 @@ def test_a_hub_that_refuses_is_told_without_its_words(hub: socket.socket) -> Non
     async def test() -> None:
         async with await asyncio.start_server(refuse, sock=hub):
             with pytest.raises(HubFailed) as caught:
-                await asyncio.wait_for(download(SOURCE), 60)
+                await asyncio.wait_for(fetched(SOURCE), 60)
         reason = "cannot get modules.json of 'owner/name'"
         assert str(caught.value) == f"cannot download owner/name: {reason}"
         assert psutil.Process().children() == []
@@ -61,7 +65,7 @@ def test_a_hub_that_refuses_is_told_without_its_words(hub: socket.socket) -> Non
 
 def test_a_download_whose_process_dies_is_a_failure(hub: socket.socket) -> None:
     async def test() -> None:
-        task = asyncio.create_task(download(SOURCE))
+        task = asyncio.create_task(fetched(SOURCE))
         with await first_request(hub):
             psutil.Process().children()[0].kill()
             with pytest.raises(HubFailed, match="its process ended"):
@@ -100,7 +104,7 @@ def test_what_is_loaded_of_a_model_is_fetched_and_nothing_else(
         others |= {"pytorch_model.bin", "tf_model.h5", "flax_model.msgpack"}
     contents = dict.fromkeys(wanted | others, WEIGHTS) | {"config.json": CONFIG}
     full_hub.add("owner/name", contents)
-    assert names_in(asyncio.run(download(Source(repo_id="owner/name")))) == wanted
+    assert names_in(asyncio.run(fetched(Source(repo_id="owner/name")))) == wanted
 
 
 def test_a_sentence_transformers_model_may_lie_in_a_folder(full_hub: Hub) -> None:
@@ -112,7 +116,7 @@ def test_a_sentence_transformers_model_may_lie_in_a_folder(full_hub: Hub) -> Non
     modules = [{"path": "0_Transformer"}, {"path": "1_Pooling"}, {"path": "../1_Other"}]
     files = dict.fromkeys(names, b"{}") | {"modules.json": json.dumps(modules).encode()}
     full_hub.add("owner/name", {**files, "1_Pooling/README.md": b""})
-    assert names_in(asyncio.run(download(Source(repo_id="owner/name")))) == files.keys()
+    assert names_in(asyncio.run(fetched(Source(repo_id="owner/name")))) == files.keys()
 
 
 @pytest.mark.parametrize(
@@ -128,5 +132,5 @@ def test_what_the_hub_has_not_is_told_in_a_sentence(
 ) -> None:
     full_hub.add("owner/name", {})
     with pytest.raises(HubFailed, match=reason) as caught:
-        asyncio.run(download(source))
+        asyncio.run(fetched(source))
     assert "Error" not in str(caught.value)

@@ -6,6 +6,7 @@ import pytest
 
 from service.core.errors import Overloaded
 from service.core.messages import ModelEvent, ModelState
+from service.protocols.native.convert import to_sse
 from service.protocols.native.lifecycle import stream
 
 EVENT = ModelEvent("mini", "1", ModelState.READY)
@@ -29,7 +30,7 @@ class Feed:
 def test_silence_is_filled_with_comments_and_loses_no_event():
     async def listen():
         feed = Feed()
-        lines = stream(feed.events(), keep_alive_s=0.001)
+        lines = stream(feed.events(), keep_alive_s=0.001, encode=to_sse)
         assert await anext(lines) == b": keep-alive\n\n"
         assert await anext(lines) == b": keep-alive\n\n"
         feed.queue.put_nowait(EVENT)
@@ -48,7 +49,7 @@ def test_a_stream_ends_with_its_events():
         yield EVENT
 
     async def listen():
-        return [line async for line in stream(two(), keep_alive_s=60)]
+        return [line async for line in stream(two(), keep_alive_s=60, encode=to_sse)]
 
     assert len(asyncio.run(listen())) == 2
 
@@ -59,7 +60,7 @@ def test_a_failure_of_the_feed_ends_the_stream():
         raise RuntimeError("feed")
 
     async def listen():
-        lines = stream(broken(), keep_alive_s=60)
+        lines = stream(broken(), keep_alive_s=60, encode=to_sse)
         await anext(lines)
         with pytest.raises(RuntimeError, match="feed"):
             await anext(lines)

@@ -1,0 +1,1 @@
+"""Jobs that move models between the hub and this machine."""

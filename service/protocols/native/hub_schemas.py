@@ -1,0 +1,85 @@
+"""Hub jobs and the cache on the wire."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from service.core.hub import JobState
+from service.protocols.native.schemas import LoadBody, Name, StrictBody
+
+RepoId = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}$", examples=["acme/bert"])
+]
+Revision = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^\w[\w./-]*$")]
+
+
+class PullBody(StrictBody):
+    """Body of POST /hub/pull."""
+
+    repo_id: RepoId = Field(description="owner/name on the hub.")
+    revision: Revision | None = Field(None, description="Branch, tag or commit; default: main.")
+    load_as: Name | None = Field(
+        None, description="Serve it under this name, beside and then in place of what has it now."
+    )
+    framework: str = LoadBody.model_fields["framework"]  # type: ignore[assignment]
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    device: str = Field("auto", pattern="^(auto|cpu|cuda:[0-9]{1,3})$")
+
+
+class PushBody(StrictBody):
+    """Body of POST /hub/push: exactly one of ``model`` and ``path``."""
+
+    repo_id: RepoId = Field(description="owner/name on the hub.")
+    model: Name | None = Field(None, description="A served model, whose files are pushed.")
+    path: str | None = Field(
+        None, min_length=1, max_length=4096, description="A folder inside the model folders."
+    )
+    commit_message: str | None = Field(None, min_length=1, max_length=500)
+    private: bool | None = Field(None, description="Of a new repository.")
+    create: bool = Field(True, description="Whether the repository may be made.")
+
+
+class JobRow(BaseModel):
+    """A job. ``bytes_total`` grows while files are found; what is in the cache is not counted.
+
+    ``rate`` is in bytes a second, ``created`` in seconds since 1970.
+    """
+
+    id: str
+    kind: Literal["pull", "push"]
+    state: JobState
+    repo_id: str
+    revision: str | None
+    commit: str | None
+    bytes_done: int
+    bytes_total: int
+    files_done: int
+    files_total: int
+    rate: float
+    error: str | None
+    commit_url: str | None
+    created: int
+
+
+class RevisionRow(BaseModel):
+    """One commit in the cache."""
+
+    commit: str
+    refs: list[str]
+    num_bytes: int
+
+
+class CacheRow(BaseModel):
+    """A repository in the cache; ``last_used`` is in seconds since 1970."""
+
+    repo_id: str
+    num_bytes: int
+    revisions: list[RevisionRow]
+    last_used: int
+    served_as: list[str]
+
+
+class Freed(BaseModel):
+    """What was deleted."""
+
+    freed_bytes: int
