@@ -1,4 +1,4 @@
-"""The command line: ``model-base serve``, ``model-base inspect``, ``model-base convert``."""
+"""The command line of ``model-base``: serve, inspect, convert, pull, push, cache."""
 
 import argparse
 import difflib
@@ -34,6 +34,11 @@ _INSPECT = """Print what a model folder holds: architecture, parameters, bytes a
 weight format in it. Reads configuration and file headers, no weights."""
 _CONVERT = """Write the model of SRC into DST in another weight format, settings and tokenizer
 included. safetensors, bin and flax need no TensorFlow; tf (Keras h5) and saved-model do."""
+_PULL = """Download what is served of a model (settings, tokenizer, the preferred weights) into the
+cache, going on where an earlier download was cut off. Prints the folder."""
+_PUSH = (
+    """Make the files of a hub repository those of a folder, in one commit. Prints its address."""
+)
 TARGETS = ("safetensors", "bin", "flax", "tf", "saved-model")
 
 
@@ -69,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_inspect(commands)
     _add_convert(commands)
+    _add_sync(commands)
     return parser
 
 
@@ -130,6 +136,27 @@ def _add_convert(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--max-shard-size", default="10GB", metavar="SIZE",
         help="most bytes of a file, such as 512MiB (default: 10GB)",
     )  # fmt: skip
+
+
+def _add_sync(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    pull = commands.add_parser("pull", help="download a model from the hub", description=_PULL)
+    pull.set_defaults(run=_pull)
+    pull.add_argument("repo_id", metavar="REPO", help="owner/name on the hub")
+    pull.add_argument("--revision", help="branch, tag or commit (default: main)")
+    push = commands.add_parser("push", help="upload a model to the hub", description=_PUSH)
+    push.set_defaults(run=_push)
+    push.add_argument("source", metavar="PATH_OR_MODEL", help="folder, or owner/name in the cache")
+    push.add_argument("repo_id", metavar="REPO", help="owner/name on the hub; made if need be")
+    push.add_argument("--message", help="of the commit (default: add model)")
+    cache = commands.add_parser("cache", help="what was downloaded from the hub").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    listed = cache.add_parser("list", help="show sizes, revisions and the day of last use")
+    listed.set_defaults(run=_cache_list)
+    delete = cache.add_parser("delete", help="delete a repository, or one revision of it")
+    delete.set_defaults(run=_cache_delete)
+    delete.add_argument("repo_id", metavar="REPO", help="owner/name")
+    delete.add_argument("--revision", help="commit, branch or tag (default: all)")
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -274,4 +301,51 @@ def _convert(options: argparse.Namespace) -> int:
             convert(options.source, options.target, options.to, options.max_shard_size, progress)
         except (NotConvertible, ValueError, OSError) as error:
             raise UsageError(str(error)) from error
+    return 0
+
+
+def _pull(options: argparse.Namespace) -> int:
+    from service.sync_commands import SyncFailed, pull
+
+    try:
+        folder = pull(options.repo_id, options.revision, _hub_token())
+    except SyncFailed as error:
+        raise UsageError(str(error)) from error
+    sys.stdout.write(f"{folder}\n")
+    return 0
+
+
+def _push(options: argparse.Namespace) -> int:
+    from service.sync_commands import SyncFailed, push
+
+    try:
+        url = push(options.source, options.repo_id, options.message, _hub_token())
+    except SyncFailed as error:
+        raise UsageError(str(error)) from error
+    sys.stdout.write(f"{url}\n")
+    return 0
+
+
+def _hub_token() -> str | None:
+    refuse_unknown_variables(os.environ)
+    try:
+        return Settings().sync.hub_token
+    except ValidationError as error:
+        raise UsageError(_explain(error)) from error
+
+
+def _cache_list(options: argparse.Namespace) -> int:
+    from service.sync_commands import cache_list
+
+    sys.stdout.write(cache_list())
+    return 0
+
+
+def _cache_delete(options: argparse.Namespace) -> int:
+    from service.sync_commands import SyncFailed, cache_delete
+
+    try:
+        sys.stdout.write(cache_delete(options.repo_id, options.revision))
+    except SyncFailed as error:
+        raise UsageError(str(error)) from error
     return 0

@@ -56,11 +56,7 @@ def push(
 ) -> dict[str, Any]:
     """Make the files of a repository those of a folder, in one commit."""
     root, progress = Path(folder), Told()
-    sizes = {
-        path.relative_to(root).as_posix(): path.stat().st_size
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts)
-    }
+    sizes = files_to_push(root)
     progress.expect(sum(sizes.values()), len(sizes))
     progress.say()
     repository = WritableRepository.open(repo_id, private=private, create=create)
@@ -70,6 +66,13 @@ def push(
         progress.finish()
     progress.say()
     return {"commit_url": url, "commit": url.rpartition("/")[2]}
+
+
+def files_to_push(folder: Path) -> dict[str, int]:
+    """Names and sizes of a folder's files; what begins with a dot is nobody's business."""
+    names = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
+    shown = [name for name in names if not any(part.startswith(".") for part in name.parts)]
+    return {name.as_posix(): (folder / name).stat().st_size for name in shown}
 
 
 def head(repo_id: str, revision: str | None) -> dict[str, Any]:
