@@ -17,6 +17,7 @@ from service.dataplane import LocalDataPlane
 from service.engine.supervisor import Supervisor
 from service.engine.template_process import TemplateProcess
 from service.hub.desk import LocalHubDesk
+from service.hub.follow import Follows
 from service.hub.jobs import HubJobs
 from service.hub.store import JobStore, default_database
 from service.middleware.auth import Auth
@@ -74,11 +75,13 @@ def create_service(
         repository.check(spec)
     required = [spec.name for spec in models]
     jobs = HubJobs(settings.sync, sources, repository, metrics)
+    follows = Follows(settings.sync, sources, repository, jobs)
+    desk = LocalHubDesk(jobs, follows, repository)
     dataplane = LocalDataPlane(
         repository,
         settings.limits,
         metrics,
-        LocalHubDesk(jobs, repository),
+        desk,
         required,
         settings.batching.max_tokens,
     )
@@ -87,12 +90,16 @@ def create_service(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         for spec in models:
             repository.load(spec)
-        jobs.start(JobStore(settings.sync.database or default_database()))
+        store = JobStore(settings.sync.database or default_database())
+        jobs.start(store)
+        follows.start(store)
         try:
             yield
         finally:
             dataplane.leave(settings.worker.grace_s)
+            await follows.close()
             await jobs.close()
+            store.close()
             await repository.close()
             await supervisor.close()
 

@@ -89,6 +89,37 @@ class HubJob:
 
 
 @dataclass(frozen=True, slots=True)
+class FollowOrder:
+    """Serve whatever commit a branch is at.
+
+    Attributes:
+        model: name under which it is served.
+        interval_s: seconds between two looks.
+    """
+
+    model: str
+    repo_id: str
+    branch: str = "main"
+    interval_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """What is followed, and how it stands.
+
+    Attributes:
+        commit: that is served because of it.
+        checked_s: when the hub last answered, in seconds since 1970.
+        error: why the newest commit is not served, or the hub did not answer.
+    """
+
+    order: FollowOrder
+    commit: str | None = None
+    checked_s: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CachedRevision:
     """One commit of a repository in the cache.
 

@@ -7,8 +7,9 @@ from typing import Protocol
 
 from typing_extensions import override
 
-from service.core.hub import CachedRepository, HubJob, PullOrder, PushOrder
+from service.core.hub import CachedRepository, Follow, FollowOrder, HubJob, PullOrder, PushOrder
 from service.hub.cache import cached, delete
+from service.hub.follow import Follows
 from service.hub.jobs import HubJobs
 from service.repository.repository import Repository
 
@@ -34,6 +35,15 @@ class HubDesk(Protocol):
     def events(self, job_id: str) -> AsyncIterator[HubJob]:
         """The job as it stands, then after each change, until it is settled."""
 
+    def follow(self, order: FollowOrder) -> Follow:
+        """Begin to follow a branch, in place of what the model followed before."""
+
+    def follows(self) -> Sequence[Follow]:
+        """Everything that is followed, in the order it came."""
+
+    def unfollow(self, model: str) -> None:
+        """Follow no more; what is served stays."""
+
     async def cached(self) -> Sequence[CachedRepository]:
         """The repositories in the cache."""
 
@@ -44,8 +54,9 @@ class HubDesk(Protocol):
 class LocalHubDesk(HubDesk):
     """The desk of this process."""
 
-    def __init__(self, jobs: HubJobs, repository: Repository) -> None:
+    def __init__(self, jobs: HubJobs, follows: Follows, repository: Repository) -> None:
         self._jobs = jobs
+        self._follows = follows
         self._repository = repository
 
     @override
@@ -72,6 +83,18 @@ class LocalHubDesk(HubDesk):
     def events(self, job_id: str) -> AsyncIterator[HubJob]:
         self._jobs.get(job_id)  # an unknown id is an error, not a broken stream
         return self._jobs.events(job_id)
+
+    @override
+    def follow(self, order: FollowOrder) -> Follow:
+        return self._follows.add(order)
+
+    @override
+    def follows(self) -> Sequence[Follow]:
+        return self._follows.all()
+
+    @override
+    def unfollow(self, model: str) -> None:
+        self._follows.end(model)
 
     @override
     async def cached(self) -> Sequence[CachedRepository]:

@@ -75,8 +75,6 @@ class HubJobs:
         if self._tasks:
             await asyncio.wait(self._tasks.values())
         self._tell()
-        if self._store is not None:
-            self._store.close()
 
     def pull(self, order: PullOrder) -> HubJob:
         """Begin to download a model; returns at once.
@@ -180,6 +178,12 @@ class HubJobs:
             if job.state.is_settled or self._leaving:
                 return
             await changed.wait()
+
+    async def wait(self, job_id: str) -> HubJob:
+        """The job, once it is settled or we are leaving."""
+        async for _ in self.events(job_id):
+            pass
+        return self.get(job_id)
 
     async def _run(self, job_id: str, order: Order) -> None:
         async with self._turns:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from service.core.hub import HubJob, JobState, PullOrder, PushOrder
+from service.core.hub import FollowOrder, HubJob, JobState, PullOrder, PushOrder
 
 logger = logging.getLogger("service.hub")
 
@@ -38,6 +38,9 @@ class JobStore:
                 "CREATE TABLE IF NOT EXISTS jobs ("
                 "number INTEGER PRIMARY KEY, id TEXT UNIQUE, state TEXT, job TEXT, wanted TEXT)"
             )
+            self._opened.execute(
+                "CREATE TABLE IF NOT EXISTS follows (model TEXT PRIMARY KEY, wanted TEXT)"
+            )
         return self._opened
 
     def add(self, job: HubJob, order: Order) -> None:
@@ -59,7 +62,7 @@ class JobStore:
 
     def all(self) -> Sequence[HubJob]:
         """Every job, the oldest first."""
-        if self._opened is None and not self._path.exists():
+        if self._is_new:
             return []
         rows = self._database.execute("SELECT job FROM jobs ORDER BY number").fetchall()
         return [_decoded(job) for (job,) in rows]
@@ -70,6 +73,28 @@ class JobStore:
             "SELECT wanted FROM jobs WHERE id = ?", (job.id,)
         ).fetchone()
         return _ORDERS[job.kind](**json.loads(text))
+
+    def put_follow(self, order: FollowOrder) -> None:
+        """Remember what a model follows, in place of what it followed before."""
+        with self._database as database:
+            row = order.model, json.dumps(asdict(order))
+            database.execute("INSERT OR REPLACE INTO follows VALUES (?, ?)", row)
+
+    def drop_follow(self, model: str) -> None:
+        """Forget what a model follows."""
+        with self._database as database:
+            database.execute("DELETE FROM follows WHERE model = ?", (model,))
+
+    def follows(self) -> Sequence[FollowOrder]:
+        """What every model follows, in the order it came."""
+        if self._is_new:
+            return []
+        rows = self._database.execute("SELECT wanted FROM follows ORDER BY rowid").fetchall()
+        return [FollowOrder(**json.loads(wanted)) for (wanted,) in rows]
+
+    @property
+    def _is_new(self) -> bool:
+        return self._opened is None and not self._path.exists()
 
     def close(self) -> None:
         """Let go of the file."""

@@ -200,3 +200,37 @@ def test_a_served_model_and_a_folder_are_pushed(
     location = server.post("/hub/push", absent).headers["Location"]
     assert settled(server, location, wait_until)["state"] == "failed"
     assert "owner/absent" not in hub.repositories
+
+
+def test_a_model_follows_a_branch_and_keeps_what_works(
+    serve: Any, hub: Hub, tiny: Path, wait_until: Any
+) -> None:
+    server = serve()
+    repository, files = hub.repositories[NAME], files_of(tiny)
+    first = repository.head
+    body = {"model": "mine", "repo_id": NAME, "interval_s": 1}
+    assert server.post("/hub/follow", body).json()["branch"] == "main"
+
+    def row() -> Any:
+        (found,) = server.get("/hub/follow").json()
+        return found
+
+    wait_until(lambda: row()["commit"] == first.sha)
+    assert server.get("/models/mine").json()["version"] == first.sha[:12]
+    broken = repository.commit({**files, "config.json": b"{"}, "broken")
+    wait_until(lambda: row()["error"])
+    assert broken.sha[:12] in row()["error"]
+    served = server.get("/models/mine").json()
+    assert (served["version"], served["state"]) == (first.sha[:12], "ready")
+    mended = repository.commit({**files, "README.md": b"new"}, "mended")
+    wait_until(lambda: row()["commit"] == mended.sha)
+    assert (server.get("/models/mine").json()["version"], row()["error"]) == (mended.sha[:12], None)
+    server.stop()
+    again = serve()
+    (found,) = again.get("/hub/follow").json()
+    assert (found["model"], found["interval_s"]) == ("mine", 1)
+    assert again.wait_state("mine", "ready")["version"] == mended.sha[:12]
+    assert again.call("DELETE", "/hub/follow/mine").status_code == 204
+    assert again.call("DELETE", "/hub/follow/mine").status_code == 404
+    assert again.get("/hub/follow").json() == []
+    assert again.get("/models/mine").json()["state"] == "ready"

@@ -6,11 +6,13 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Response
 
-from service.core.hub import CachedRepository, HubJob, PullOrder, PushOrder
+from service.core.hub import CachedRepository, Follow, FollowOrder, HubJob, PullOrder, PushOrder
 from service.dataplane import DataPlane
 from service.protocols.base import Answers, JsonResponse
 from service.protocols.native.hub_schemas import (
     CacheRow,
+    FollowBody,
+    FollowRow,
     Freed,
     JobRow,
     PullBody,
@@ -18,6 +20,7 @@ from service.protocols.native.hub_schemas import (
     Revision,
 )
 from service.protocols.native.lifecycle import event_stream
+from service.protocols.native.schemas import PathName
 
 _ACCEPTED: Answers = {202: {"model": JobRow, "description": "Accepted; Location is the job"}}
 _JOB: Answers = {200: {"model": JobRow, "description": "The job as it stands"}}
@@ -35,6 +38,7 @@ def add_hub(router: APIRouter, dataplane: DataPlane) -> None:
     _add_orders(router, dataplane)
     _add_jobs(router, dataplane)
     _add_cache(router, dataplane)
+    _add_follows(router, dataplane)
 
 
 def _add_orders(router: APIRouter, dataplane: DataPlane) -> None:
@@ -112,6 +116,50 @@ def _add_cache(router: APIRouter, dataplane: DataPlane) -> None:
         """Delete a repository or one commit of it, unless it is served or being downloaded."""
         freed = await dataplane.hub.delete(f"{owner}/{repo}", revision)
         return JsonResponse({"freed_bytes": freed})
+
+
+def _add_follows(router: APIRouter, dataplane: DataPlane) -> None:
+    @router.post(
+        "/hub/follow",
+        tags=["Hub"],
+        summary="Follow a branch",
+        responses={200: {"model": FollowRow, "description": "What is followed from now on"}},
+    )
+    async def follow(body: FollowBody) -> Response:
+        """Serve each new commit of a branch: pulled, loaded beside the old one, then in its place.
+
+        If the new one cannot be served, the old one stays.
+        """
+        order = FollowOrder(**body.model_dump())
+        return JsonResponse(_follow_row(dataplane.hub.follow(order)))
+
+    @router.get(
+        "/hub/follow",
+        tags=["Hub"],
+        summary="List what is followed",
+        responses={200: {"model": list[FollowRow], "description": "A row per model"}},
+    )
+    async def follows() -> Response:
+        """List what is followed, and how it stands."""
+        return JsonResponse([_follow_row(each) for each in dataplane.hub.follows()])
+
+    @router.delete(
+        "/hub/follow/{model:path}",
+        tags=["Hub"],
+        summary="Follow no more",
+        status_code=204,
+        response_description="It is followed no more; what is served stays",
+    )
+    async def unfollow(model: PathName) -> Response:
+        """End it."""
+        dataplane.hub.unfollow(model)
+        return Response(status_code=204)
+
+
+def _follow_row(follow: Follow) -> dict[str, Any]:
+    checked = None if follow.checked_s is None else int(follow.checked_s)
+    found = {"commit": follow.commit, "checked": checked, "error": follow.error}
+    return {**asdict(follow.order), **found}
 
 
 def _row(job: HubJob) -> dict[str, Any]:

@@ -39,6 +39,27 @@ class PushBody(StrictBody):
     create: bool = Field(True, description="Whether the repository may be made.")
 
 
+class FollowBody(StrictBody):
+    """Body of POST /hub/follow."""
+
+    model: Name = Field(description="Name under which the newest commit is served.")
+    repo_id: RepoId = Field(description="owner/name on the hub.")
+    branch: Revision = "main"
+    interval_s: float = Field(300.0, ge=1, le=86_400, description="Between two looks.")
+
+
+class FollowRow(BaseModel):
+    """What a model follows; ``checked`` is in seconds since 1970."""
+
+    model: str
+    repo_id: str
+    branch: str
+    interval_s: float
+    commit: str | None = Field(description="That is served because of it.")
+    checked: int | None = Field(description="When the hub last answered.")
+    error: str | None = Field(description="Why the newest commit is not served.")
+
+
 class JobRow(BaseModel):
     """A job. ``bytes_total`` grows while files are found; what is in the cache is not counted.
 
