@@ -6,6 +6,7 @@ theirs: with ``AutoConfig.register`` and ``AutoModel.register``, or by an entry 
 """
 
 import importlib
+import pkgutil
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -51,8 +52,14 @@ def model_module(config: type[PretrainedConfig], stack: str = "torch") -> Module
         if error.name is None or not error.name.endswith(f"{stack}.models.{name}"):
             raise
         raise UnsupportedConfig(
-            "model_type", config.model_type, f"those with a model in {package}.{stack}"
+            "model_type", config.model_type, f"in {stack}: {', '.join(_names_in(package, stack))}"
         ) from None
+
+
+def _names_in(package: str, stack: str) -> list[str]:
+    """Names of the files of models in a stack."""
+    models = importlib.import_module(f"{package}.{stack}.models")
+    return sorted(module.name for module in pkgutil.iter_modules(models.__path__))
 
 
 def head_class(auto: str, config: PretrainedConfig, stack: str = "torch") -> Any:

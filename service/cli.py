@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import SettingsError
@@ -33,7 +33,8 @@ environment (MODEL_BASE_HOST, MODEL_BASE_LIMITS__MAX_INPUTS, ...); an option her
 _INSPECT = """Print what a model folder holds: architecture, parameters, bytes and dtypes of each
 weight format in it. Reads configuration and file headers, no weights."""
 _CONVERT = """Write the model of SRC into DST in another weight format, settings and tokenizer
-included. safetensors, bin and flax need no TensorFlow; tf (Keras h5) and saved-model do."""
+included, and print where it is. safetensors and flax need no framework, bin (to read it, too) needs
+PyTorch, tf (Keras h5) and saved-model TensorFlow."""
 _PULL = """Download what is served of a model (settings, tokenizer, the preferred weights) into the
 cache, going on where an earlier download was cut off. Prints the folder."""
 _PUSH = (
@@ -289,18 +290,25 @@ def _inspect(options: argparse.Namespace) -> int:
 def _convert(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # it tells of processors, and of no GPU
     from service.conversion import NotConvertible, convert
 
-    with tqdm(total=0, unit="B", unit_scale=True, desc=f"to {options.to}") as bar:
+    bars: list[tqdm[NoReturn]] = []
 
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
+    def progress(done: int, total: int) -> None:
+        if not bars:
+            bars.append(tqdm(total=total, unit="B", unit_scale=True, desc=f"to {options.to}"))
+        bars[0].update(done - bars[0].n)
 
-        try:
-            convert(options.source, options.target, options.to, options.max_shard_size, progress)
-        except (NotConvertible, ValueError, OSError) as error:
-            raise UsageError(str(error)) from error
+    try:
+        convert(options.source, options.target, options.to, options.max_shard_size, progress)
+    except (NotConvertible, ImportError, ValueError, OSError) as error:
+        raise UsageError(str(error)) from error
+    finally:
+        for bar in bars:
+            bar.close()
+    written = options.target / "1" if options.to == "saved-model" else options.target
+    sys.stdout.write(f"{written}\n")
     return 0
 
 

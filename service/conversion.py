@@ -87,7 +87,7 @@ def _is_left_over(path: Path) -> bool:
 def _settings_of(folder: Path) -> Iterator[Path]:
     """Files that are neither weights nor too large to be anything else."""
     for path in folder.iterdir():
-        is_weights = path.name.endswith(_WEIGHT_SUFFIXES) or ".index" in path.name
+        is_weights = path.name.endswith((*_WEIGHT_SUFFIXES, ".meta")) or ".index" in path.name
         if path.is_file() and not is_weights and path.stat().st_size <= _MAX_COPIED:
             yield path
 
@@ -153,6 +153,8 @@ def _write_by_tensorflow(
     except ImportError as error:
         raise NotConvertible(str(error)) from error
     flags: dict[str, Any] = {flag: True} if flag else {}
+    progress(0, files.num_bytes)
+    config.torch_dtype = "float32"  # whatever the files have
     model, info = kind.from_pretrained(source, config=config, output_loading_info=True, **flags)
     if missing := info["missing_keys"]:
         raise NotConvertible(f"{len(missing)} weights are not in the files, such as {missing[0]}")

@@ -60,8 +60,13 @@ class TorchFile:
 
 def _load(path: Path) -> "tuple[dict[str, torch.Tensor], bool]":
     """The tensors, and whether they are mapped."""
-    import torch
-
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise CheckpointUnreadable(
+            f"{path.name} is a file of PyTorch, which is not installed and alone reads it safely; "
+            "get it with: pip install 'model-base[torch]'"
+        ) from error
     try:
         mappable = _is_zip(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mappable)

@@ -213,4 +213,9 @@ def _not_found(files: ModelFiles, wish: Wish) -> CheckpointNotFound:
     held = ""
     if isinstance(files, Folder):
         held = f"; it holds {sorted(p.name for p in files.path.iterdir())[:20]}"
+        if any(files.path.glob("saved_model.pb")) or any(files.path.glob("*/saved_model.pb")):
+            held += (
+                ". It is a SavedModel: a graph, which the service runs (framework saved_model) and "
+                "no class loads or converts"
+            )
     return CheckpointNotFound(f"{files.label} has none of {', '.join(wanted)}{held}")

@@ -3,6 +3,7 @@
 Source: transformers 4.19.2, ``TFPreTrainedModel.serving``, ``serving_output``.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -63,6 +64,17 @@ class ServingMixin:
                 continue  # of two lengths: it is not one tensor
             served[name] = tf.convert_to_tensor(value)
         return served
+
+    def export(self, filepath: str | os.PathLike[str], format: str = "tf_saved_model") -> None:
+        """``export_saved_model``, by the name that Keras gives it.
+
+        Raises:
+            ValueError: another format.
+            OSError: as there.
+        """
+        if format != "tf_saved_model":
+            raise ValueError(f"format is {format!r}; accepted: 'tf_saved_model'")
+        self.export_saved_model(Path(filepath))
 
     def export_saved_model(self, path: Path) -> None:
         """Write a SavedModel that needs neither this library nor Keras.

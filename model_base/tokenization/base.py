@@ -102,7 +102,7 @@ class PreTrainedTokenizer(PushToHubMixin, TokenTable):
                 truncation: True or ``"longest_first"``, ``"only_first"``, ``"only_second"``, False.
                 max_length: tokens; None means the model's limit.
                 stride: tokens that an overflowing part repeats of the one before; 0.
-                return_tensors: ``"pt"``, ``"np"`` or None for lists.
+                return_tensors: ``"pt"``, ``"tf"``, ``"np"`` or None for lists.
                 return_token_type_ids: None: if the model reads them.
                 return_attention_mask: None: if the model reads it.
                 return_overflowing_tokens: what is cut off follows as rows of its own, and
@@ -256,7 +256,7 @@ class PreTrainedTokenizer(PushToHubMixin, TokenTable):
             max_length: as for a call.
             pad_to_multiple_of: as for a call.
             return_attention_mask: None: if the model reads it.
-            return_tensors: ``"pt"``, ``"np"`` or None for lists.
+            return_tensors: ``"pt"``, ``"tf"``, ``"np"`` or None for lists.
             verbose: no effect.
 
         Raises:

@@ -131,7 +131,7 @@ def as_tensors(columns: dict[str, Any], kind: str | None) -> None:
 
     Args:
         columns: lists by name.
-        kind: ``"pt"``, ``"np"``, or None, which leaves lists.
+        kind: ``"pt"``, ``"tf"``, ``"np"``, or None, which leaves lists.
 
     Raises:
         ValueError: another kind; rows of different lengths.
@@ -143,8 +143,12 @@ def as_tensors(columns: dict[str, Any], kind: str | None) -> None:
         from numpy import array as make
     elif kind == "pt":
         from torch import tensor as make
+    elif kind == "tf":
+        import tensorflow
+
+        make = tensorflow.constant
     else:
-        raise ValueError(f"return_tensors is {kind!r}; accepted: 'pt', 'np', None")
+        raise ValueError(f"return_tensors is {kind!r}; accepted: 'pt', 'tf', 'np', None")
     for name, column in columns.items():
         lengths = {len(row) for row in column if isinstance(row, list | tuple)}
         if len(lengths) > 1:

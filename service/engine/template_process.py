@@ -9,12 +9,13 @@ from service.core.processes import module_command
 
 _ENVIRONMENT = {
     "GOMP_SPINCOUNT": "1000",
-    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
     "KERAS_HOME": os.devnull,
 }
 """OpenMP's threads would else spin 300 times longer for each other; with one processor taken by
 something else, a forward was measured to take 5 to 40 times longer (docs/decisions/0004).
-TensorFlow's core would else tell in several lines what processors it found; it imports Keras, which
+TensorFlow's core would else tell in several lines what processors it found, and as an error that it
+found no GPU; it imports Keras, which
 would write a settings file into the user's home, and read there what changes a model's numbers."""
 
 

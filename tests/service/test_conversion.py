@@ -145,5 +145,9 @@ def test_the_command_shows_how_far_it_is(
 ) -> None:
     source = FIXTURES / "tf_bertmodel_h5/ckpt"
     assert main(["convert", str(source), str(tmp_path / "new"), "--to", "safetensors"]) == 0
-    assert "100%" in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert "100%" in err
+    assert out == f"{tmp_path / 'new'}\n"
+    assert main(["convert", str(tmp_path), str(tmp_path / "other"), "--to", "safetensors"]) == 2
+    assert "B/s" not in capsys.readouterr().err
     assert (tmp_path / "new/model.safetensors").is_file()

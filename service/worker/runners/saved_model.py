@@ -86,7 +86,7 @@ class SavedModelRunner(Runner):
         if not signatures:
             raise SavedModelUnusable(
                 "the SavedModel has no signature that takes and gives plain tensors; save it with "
-                "signatures="
+                "tf.saved_model.save(module, folder, signatures=module.some_tf_function)"
             )
         names = [name for each in signatures.values() for name in each.output_names]
         variables = list(_variables(graph, names))
@@ -133,6 +133,12 @@ class SavedModelRunner(Runner):
                 continue
             try:
                 self.run([TensorWork(arrays, signature=name)], 1)
+            except tf.errors.FailedPreconditionError as error:
+                raise SavedModelUnusable(
+                    f"signature {name} reads what the graph never fills ({_reason(error)}): "
+                    "TensorFlow Serving could not serve it either. Of a Keras model save it with "
+                    "model.export(folder), of one of ours with save_pretrained(saved_model=True)"
+                ) from error
             except (InputRejected, tf.errors.OpError) as error:  # zeros need not make sense to it
                 logger.info("signature %s was not warmed up: %s", name, error)
 

@@ -5,6 +5,7 @@ import json
 import pickle
 import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +148,20 @@ def test_tensor_and_array_share_memory(dtype: torch.dtype) -> None:
 )
 def test_memory_that_torch_cannot_address_is_copied(array: np.ndarray) -> None:
     assert from_numpy(array).tolist() == array.tolist()
+
+
+def test_without_pytorch_a_bin_says_what_reads_it(
+    tmp_path: Path, run_python: Callable[..., str]
+) -> None:
+    TORCH_BIN.write(tmp_path / "w.bin", {"a": np.zeros(2, np.float32)}, {})
+    code = """
+import sys
+from pathlib import Path
+sys.modules["torch"] = None
+from model_base.checkpoints import TORCH_BIN
+try:
+    TORCH_BIN.open(Path(sys.argv[1]))
+except OSError as error:
+    print(error)
+"""
+    assert "pip install 'model-base[torch]'" in run_python(code, tmp_path / "w.bin")

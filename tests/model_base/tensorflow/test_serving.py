@@ -48,6 +48,14 @@ def test_a_saved_model_gives_the_same_numbers_without_this_library(
     np.testing.assert_allclose([float(x) for x in printed.split()], wanted, rtol=1e-5, atol=1e-6)
 
 
+def test_keras_word_for_it_writes_the_same(small: Small, tmp_path: Path) -> None:
+    model = TFBertModel(small())
+    model.export(str(tmp_path / "1"))
+    assert (tmp_path / "1/saved_model.pb").is_file()
+    with pytest.raises(ValueError, match="accepted: 'tf_saved_model'"):
+        model.export(tmp_path / "2", format="onnx")
+
+
 def test_the_graph_takes_any_batch_and_length(small: Small) -> None:
     model = TFBertModel(small())
     serving = model.serving

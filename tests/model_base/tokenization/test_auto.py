@@ -59,6 +59,15 @@ def test_texts_are_padded_to_the_longest_or_to_a_length(tokenizer: PreTrainedTok
     assert [len(ids) for ids in tokenizer(texts).input_ids] == [3, 5]
 
 
+@pytest.mark.tensorflow
+def test_tensors_may_be_tensorflows(tokenizer: PreTrainedTokenizer) -> None:
+    import tensorflow as tf
+
+    padded = tokenizer(["hello", "hello hello"], padding=True, return_tensors="tf")
+    assert padded.input_ids.dtype == tf.int32
+    assert padded.attention_mask.numpy().tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
+
+
 def test_texts_are_cut_where_the_strategy_says(tokenizer: PreTrainedTokenizer) -> None:
     first, second = "hello " * 5, "world " * 5
     both = tokenizer(first, second, truncation=True, max_length=9)
@@ -72,7 +81,7 @@ def test_texts_are_cut_where_the_strategy_says(tokenizer: PreTrainedTokenizer) -
     [
         ({"truncation": "middle"}, "truncation is 'middle'; accepted: True, longest_first"),
         ({"padding": "some"}, "padding is 'some'; accepted: True"),
-        ({"return_tensors": "tf"}, "return_tensors is 'tf'; accepted: 'pt', 'np'"),
+        ({"return_tensors": "jax"}, "return_tensors is 'jax'; accepted: 'pt', 'tf', 'np'"),
         ({"stride": 3}, "stride is 3"),
         ({"text_pair": ["a", "b"]}, "1 texts and 2 pairs"),
         (

@@ -206,6 +206,17 @@ def test_a_saved_model_without_signatures_says_how_to_save_it(tmp_path: Path) ->
         load(tmp_path / "1")
 
 
+def test_a_graph_whose_variables_nobody_fills_is_refused_when_it_is_loaded(tmp_path: Path) -> None:
+    """Keras 3 writes such, if it is not asked to export."""
+    import keras
+    import tensorflow as tf
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
+    tf.saved_model.save(model, str(tmp_path / "1"))
+    with pytest.raises(ValueError, match=r"never fills .* save it with model.export"):
+        load(tmp_path / "1")
+
+
 def test_loading_changes_nothing_and_a_signature_that_fails_on_zeros_is_served(
     tmp_path: Path,
 ) -> None:
