@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from model_base.errors import HubConflict
 from model_base.hub.failures import failing_as_ours
 from model_base.hub.transport import checked_endpoint, checked_token, masked, speaks_xet, transport
+
+_MAX_RACES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,8 @@ class WritableRepository:
     ) -> str:
         """Make the repository's files those of a folder, in one commit or none if they are.
 
+        A commit that somebody else has made meanwhile stays, if it changed other files.
+
         Args:
             folder: where the files are.
             names: which of them; others in the repository stay.
@@ -75,19 +80,50 @@ class WritableRepository:
             The address of the commit, of the present one if there was nothing to change.
 
         Raises:
-            HubConflict: there is another commit since the repository was opened.
+            HubConflict: another commit since the repository was opened changed one of the files.
             HubUnavailable: the hub refused or cannot be reached.
         """
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-        changes: list[Any] = [CommitOperationAdd(name, folder / name) for name in sorted(names)]
-        changes += [CommitOperationDelete(name, is_folder=False) for name in sorted(gone)]
-        doing = f"push to {self.repo_id!r}"
-        with transport(xet=speaks_xet(self.endpoint)), failing_as_ours(doing, self.repo_id):
-            done = _api(self.endpoint, self.token).create_commit(
-                self.repo_id, changes, commit_message=message, parent_commit=self.head
+        added, gone = sorted(names), sorted(gone)
+        changes: list[Any] = [CommitOperationAdd(name, folder / name) for name in added]
+        changes += [CommitOperationDelete(name, is_folder=False) for name in gone]
+        doing, head = f"push to {self.repo_id!r}", self.head
+        for races_left in reversed(range(_MAX_RACES)):
+            try:
+                with transport(xet=speaks_xet(self.endpoint)), failing_as_ours(doing, self.repo_id):
+                    done = _api(self.endpoint, self.token).create_commit(
+                        self.repo_id, changes, commit_message=message, parent_commit=head
+                    )
+                    return str(done.commit_url)
+            except HubConflict:
+                if not races_left:
+                    raise
+                head = self._after_race(head, {*added, *gone})
+        raise AssertionError("the last race is raised")
+
+    def _after_race(self, head: str | None, ours: set[str]) -> str:
+        """The head that the hub has now.
+
+        Raises:
+            HubConflict: one of our files is not as it was at the head that we know.
+        """
+        with transport(), failing_as_ours(f"look at {self.repo_id!r} again", self.repo_id):
+            api = _api(self.endpoint, self.token)
+            now = str(api.model_info(self.repo_id).sha)
+            old, new = ({} if at is None else self._contents(api, at) for at in (head, now))
+        if both := sorted(name for name in ours if old.get(name) != new.get(name)):
+            raise HubConflict(
+                f"cannot push to {self.repo_id!r}: somebody else has committed meanwhile ({now}; "
+                f"ours is upon {head}), and changed {', '.join(both[:5])}, too; load what is "
+                "there, then push again"
             )
-            return str(done.commit_url)
+        return now
+
+    def _contents(self, api: Any, commit: str) -> dict[str, str]:
+        """The hub's name of the content of each file."""
+        tree = api.list_repo_tree(self.repo_id, recursive=True, revision=commit)
+        return {entry.path: entry.blob_id for entry in tree if hasattr(entry, "blob_id")}
 
 
 def parse_url(repo_url: str) -> tuple[str | None, str]:

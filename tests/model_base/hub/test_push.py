@@ -276,12 +276,35 @@ def test_a_refused_upload_is_told_as_refused(hub: Hub, small: Small, folder: Pat
     BertModel(small()).push_to_hub(folder)
 
 
-def test_a_lost_race_is_refused_and_changes_nothing(hub: Hub, small: Small, folder: Path) -> None:
-    repository = hub.add("owner/my-model", {})
-    hub.before_commit = lambda: repository.commit({"theirs": b""}, "theirs")
-    with pytest.raises(HubConflict, match="somebody else has committed"):
+@pytest.mark.parametrize("before", [{}, {"config.json": b"{}"}])
+@pytest.mark.parametrize("theirs", [{"config.json": b"[]"}, {}])
+def test_a_lost_race_for_the_same_file_is_refused_and_changes_nothing(
+    before: dict[str, bytes], theirs: dict[str, bytes], hub: Hub, small: Small, folder: Path
+) -> None:
+    if before == theirs:
+        return
+    repository = hub.add("owner/my-model", before)
+    first = repository.head
+    hub.before_commit = lambda: repository.commit(theirs, "theirs")
+    with pytest.raises(HubConflict, match="somebody else has committed") as caught:
         small().push_to_hub(folder)
+    for word in (first.sha, repository.head.sha, "changed config.json, too"):
+        assert word in str(caught.value)
     assert repository.messages == ["theirs", "first"]
+
+
+def test_a_lost_race_for_another_file_is_no_loss(hub: Hub, small: Small, folder: Path) -> None:
+    repository = hub.add("owner/my-model", {"README.md": b"old"})
+
+    def commit() -> None:
+        repository.commit({**repository.head.files, "README.md": b"new"}, "theirs")
+
+    hub.before_commit = commit
+    url = small().push_to_hub(folder)
+    assert repository.messages == ["add config", "theirs", "first"]
+    assert repository.head.files["README.md"] == b"new"
+    assert "config.json" in repository.head.files
+    assert url.endswith(repository.head.sha)
 
 
 def test_no_token_is_logged(
