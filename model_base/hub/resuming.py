@@ -160,8 +160,10 @@ def _fetch_blob(
             return True
         partial = _left_over(blob, keep=resuming)
         for _ in range(2):  # what was left may be damaged; what comes whole is not
-            _append(partial, url, build_hf_headers(token=token), remote.size, progress)
-            if _has_hash(partial, blob.name):
+            digest = _append(
+                partial, url, build_hf_headers(token=token), remote.size, etag, progress
+            )
+            if (digest or _digest(etag, partial)).hexdigest() == etag:
                 partial.replace(blob)
                 return True
             progress.update(-partial.stat().st_size)
@@ -184,8 +186,18 @@ def _left_over(blob: Path, *, keep: bool) -> Path:
 
 
 def _append(
-    partial: Path, url: str, headers: dict[str, Any], size: int | None, progress: Progress
-) -> None:
+    partial: Path,
+    url: str,
+    headers: dict[str, Any],
+    size: int | None,
+    etag: str,
+    progress: Progress,
+) -> Any:
+    """Download what is missing of a file.
+
+    Returns:
+        Its digest, made while it came; None if that was not possible.
+    """
     from huggingface_hub.file_download import http_get
 
     begun = partial.stat().st_size if partial.exists() else 0
@@ -194,8 +206,10 @@ def _append(
         begun = 0
     progress.update(begun)
     bar: Any = progress  # all that is called of it is update
-    with _Bounded(partial, size) as file:
+    digest = None if size is None else _digest(etag, partial, size)
+    with _Bounded(partial, size, digest) as file:
         http_get(url, file, resume_size=begun, headers=headers, expected_size=size, _tqdm_bar=bar)
+        return file.digest
 
 
 def _reporting_to(progress: Progress) -> Any:
@@ -214,11 +228,15 @@ def _reporting_to(progress: Progress) -> Any:
 
 
 class _Bounded(io.BufferedWriter):
-    """A file that is added to, up to a size; beyond it the file is removed."""
+    """A file that is added to, up to a size; beyond it the file is removed.
 
-    def __init__(self, path: Path, size: int | None) -> None:
+    Attributes:
+        digest: of all that is in it; None once something was taken away.
+    """
+
+    def __init__(self, path: Path, size: int | None, digest: Any = None) -> None:
         super().__init__(io.FileIO(path, "ab"))
-        self._path, self._size = path, size
+        self._path, self._size, self.digest = path, size, digest
 
     @override
     def write(self, data: Any, /) -> int:
@@ -227,14 +245,29 @@ class _Bounded(io.BufferedWriter):
             raise HubUnavailable(
                 f"the hub sends more than the {self._size} bytes it announced", "damaged"
             )
+        if self.digest is not None:
+            self.digest.update(data)
         return super().write(data)
 
+    @override
+    def truncate(self, size: int | None = None, /) -> int:
+        self.digest = None
+        return super().truncate(size)
 
-def _has_hash(path: Path, etag: str) -> bool:
-    """Whether the content is what an ETag of the hub says: its SHA-256, or git's own hash."""
-    git = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+
+def _digest(etag: str, path: Path, size: int | None = None) -> Any:
+    """The digest that an ETag of the hub shows, SHA-256 or git's own, of what is in a file so far.
+
+    Args:
+        etag: of the whole file.
+        path: need not be there.
+        size: that it will have, if it is not complete.
+    """
+    there = path.stat().st_size if path.exists() else 0
+    git = hashlib.sha1(b"blob %d\0" % (there if size is None else size), usedforsecurity=False)
     digest = git if len(etag) == 40 else hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest() == etag
+    if there:
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest

@@ -16,6 +16,8 @@ from model_base.errors import HubUnavailable
 
 MAX_WAIT_SECONDS = 120.0
 """How long a call waits for those that are under way in another manner."""
+_CHUNK_BYTES = 2**20
+"""A download takes a few times as much memory for each file, and loses as much if it is killed."""
 _GONE = ("tuna", "bfsu")
 _PUBLIC = "https://huggingface.co"
 _NEVER = set("@?#\\")
@@ -143,6 +145,8 @@ def _install(proxies: frozenset[tuple[str, str | None]], xet: bool) -> Callable[
 
     mounts = _mounts(dict(proxies))
     undo = contextlib.ExitStack()
+    undo.callback(setattr, constants, "DOWNLOAD_CHUNK_SIZE", constants.DOWNLOAD_CHUNK_SIZE)
+    constants.DOWNLOAD_CHUNK_SIZE = min(constants.DOWNLOAD_CHUNK_SIZE, _CHUNK_BYTES)
     if not xet:
         undo.callback(setattr, constants, "HF_HUB_DISABLE_XET", constants.HF_HUB_DISABLE_XET)
         constants.HF_HUB_DISABLE_XET = True
