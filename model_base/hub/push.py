@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from model_base.hub.clone import Clone
 from model_base.hub.repository import WritableRepository, parse_url
 from model_base.log import get_logger
 
@@ -42,7 +43,8 @@ class PushToHubMixin:
         """Save to a repository on the hub, which is made if need be, in one commit.
 
         Files that saving does not write stay as they are in the repository, but for weight files
-        that the new ones replace. Nothing to change makes no commit.
+        that the new ones replace. Nothing to change makes no commit. A local folder that was pushed
+        before is first brought to what the repository has become since.
 
         Args:
             repo_path_or_name: a local folder, whose last part names the repository, in your own
@@ -62,7 +64,8 @@ class PushToHubMixin:
             The address of the commit; of the last one if there was nothing to change.
 
         Raises:
-            HubConflict: somebody else has committed meanwhile.
+            HubConflict: somebody else has changed the same files meanwhile, or files that were
+                changed in the local folder, too.
             HubUnavailable: the hub refused or cannot be reached; nothing was saved, if it was
                 before that.
             ValueError: neither ``repo_path_or_name`` nor ``repo_url``, or no such address.
@@ -108,6 +111,7 @@ class PushToHubMixin:
             if local.is_file():
                 raise NotADirectoryError(f"{local} is a file; a folder is needed to save into")
             local.mkdir(parents=True, exist_ok=True)
+            Clone(local, repository).pull()
         with tempfile.TemporaryDirectory(prefix=".pushing-", dir=local) as name:
             folder = Path(name)
             save(folder)
@@ -119,12 +123,15 @@ class PushToHubMixin:
                 present = [path.name for path in local.iterdir() if path.is_file()]
                 for file in _replaced(self, present, names):
                     (local / file).unlink()
-            return repository.commit(
+            url = repository.commit(
                 local or folder,
                 names,
                 message or f"add {_kind(self)}",
                 _replaced(self, repository.files, names),
             )
+        if local is not None:
+            Clone(local, repository).note(url.rpartition("/")[2])
+        return url
 
     def _belongs_to_earlier_save(self, file: str) -> bool:
         """Whether saving replaces a file of this name even if it does not write it."""

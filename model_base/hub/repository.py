@@ -111,7 +111,7 @@ class WritableRepository:
         with transport(), failing_as_ours(f"look at {self.repo_id!r} again", self.repo_id):
             api = _api(self.endpoint, self.token)
             now = str(api.model_info(self.repo_id).sha)
-            old, new = ({} if at is None else self._contents(api, at) for at in (head, now))
+        old, new = ({} if at is None else self.contents(at) for at in (head, now))
         if both := sorted(name for name in ours if old.get(name) != new.get(name)):
             raise HubConflict(
                 f"cannot push to {self.repo_id!r}: somebody else has committed meanwhile ({now}; "
@@ -120,10 +120,19 @@ class WritableRepository:
             )
         return now
 
-    def _contents(self, api: Any, commit: str) -> dict[str, str]:
-        """The hub's name of the content of each file."""
-        tree = api.list_repo_tree(self.repo_id, recursive=True, revision=commit)
-        return {entry.path: entry.blob_id for entry in tree if hasattr(entry, "blob_id")}
+    def contents(self, commit: str) -> dict[str, str]:
+        """The hub's name of the content of each file: SHA-256 of a large one, else git's hash.
+
+        Raises:
+            HubUnavailable: the hub refused or cannot be reached.
+        """
+        doing = f"list the files of {self.repo_id!r}"
+        with transport(), failing_as_ours(doing, self.repo_id, commit):
+            tree = _api(self.endpoint, self.token).list_repo_tree(
+                self.repo_id, recursive=True, revision=commit
+            )
+            files = [entry for entry in tree if hasattr(entry, "blob_id")]
+            return {each.path: each.lfs.sha256 if each.lfs else each.blob_id for each in files}
 
 
 def parse_url(repo_url: str) -> tuple[str | None, str]:

@@ -163,7 +163,7 @@ def _fetch_blob(
             digest = _append(
                 partial, url, build_hf_headers(token=token), remote.size, etag, progress
             )
-            if (digest or _digest(etag, partial)).hexdigest() == etag:
+            if (digest or digest_of(etag, partial)).hexdigest() == etag:
                 partial.replace(blob)
                 return True
             progress.update(-partial.stat().st_size)
@@ -206,7 +206,7 @@ def _append(
         begun = 0
     progress.update(begun)
     bar: Any = progress  # all that is called of it is update
-    digest = None if size is None else _digest(etag, partial, size)
+    digest = None if size is None else digest_of(etag, partial, size)
     with _Bounded(partial, size, digest) as file:
         http_get(url, file, resume_size=begun, headers=headers, expected_size=size, _tqdm_bar=bar)
         return file.digest
@@ -255,7 +255,7 @@ class _Bounded(io.BufferedWriter):
         return super().truncate(size)
 
 
-def _digest(etag: str, path: Path, size: int | None = None) -> Any:
+def digest_of(etag: str, path: Path, size: int | None = None) -> Any:
     """The digest that an ETag of the hub shows, SHA-256 or git's own, of what is in a file so far.
 
     Args:

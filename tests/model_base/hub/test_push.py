@@ -21,6 +21,7 @@ from model_base import (
     PreTrainedModel,
     PushToHubMixin,
 )
+from model_base.hub.clone import MANIFEST
 from model_base.hub.push import pop_push_options
 from model_base.hub.repository import WritableRepository, parse_url
 from tests.hub.standin import STRANGERS_TOKEN, TOKEN, Hub
@@ -57,7 +58,8 @@ def test_a_pushed_model_is_loaded_back_bit_by_bit(hub: Hub, small: Small, folder
     assert url == f"{hub.url}/owner/my-model/commit/{head.sha}"
     assert head.message == "add model"
     assert sorted(head.files) == [".gitattributes", "config.json", "model.safetensors"]
-    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"config.json", "model.safetensors", MANIFEST}
     assert equal(model, AutoModel.from_pretrained("owner/my-model"))
     assert hub.tokens_elsewhere == []
 
@@ -97,7 +99,8 @@ def test_shards_are_pushed_in_one_commit_and_replace_what_was_whole(
     assert "model.safetensors" not in files
     assert "model.safetensors.index.json" in files
     assert len(hub.repositories["owner/my-model"].messages) == 3
-    assert sorted(p.name for p in folder.iterdir()) == sorted(files.keys() - {".gitattributes"})
+    names = {path.name for path in folder.iterdir()}
+    assert names == {*files, MANIFEST} - {".gitattributes"}
     assert equal(model, AutoModel.from_pretrained("owner/my-model"))
 
 
