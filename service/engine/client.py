@@ -95,10 +95,14 @@ class WorkerClient:
 
     async def _connect(self, fork: Fork) -> AsyncChannel[msg.FromWorker]:
         loop = asyncio.get_running_loop()
-        _, channel = await loop.create_unix_connection(
-            lambda: AsyncChannel(msg.FromWorker, self._hear, self._closed),  # type: ignore[arg-type]
-            sock=fork.socket,
-        )
+        try:
+            _, channel = await loop.create_unix_connection(
+                lambda: AsyncChannel(msg.FromWorker, self._hear, self._closed),  # type: ignore[arg-type]
+                sock=fork.socket,
+            )
+        except BaseException:  # cancelled, as a rule
+            fork.socket.close()
+            raise
         return channel
 
     def _hear(self, message: msg.FromWorker, block: memoryview) -> None:

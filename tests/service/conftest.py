@@ -139,7 +139,12 @@ class FakeSupervisor:
             raise self.fails.pop(0)
         ours, theirs = socket.socketpair()
         worker = FakeWorker(1000 + len(self.workers), theirs, self)
-        await worker.connect()
+        try:
+            await worker.connect()
+        except BaseException:
+            ours.close()
+            theirs.close()
+            raise
         self.workers.append(worker)
         self._on_exit[worker.pid] = on_exit
         return Fork(worker.pid, ours, worker.kill)
