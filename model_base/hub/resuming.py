@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import io
 import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from model_base.errors import HubUnavailable
 from model_base.hub.progress import Progress
 from model_base.hub.transport import speaks_xet
 
+_PASSING = (500, 502, 503, 504)
+_WAITS_S = (1.0, 2.0, 4.0)
 _HASH = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -159,8 +162,9 @@ def _fetch_blob(
         if blob.exists() and not anew:
             return True
         partial = _left_over(blob, keep=resuming)
+        progress.update(_size_of(partial))
         for _ in range(2):  # what was left may be damaged; what comes whole is not
-            digest = _append(
+            digest = _append_patiently(
                 partial, url, build_hf_headers(token=token), remote.size, etag, progress
             )
             if (digest or digest_of(etag, partial)).hexdigest() == etag:
@@ -185,6 +189,20 @@ def _left_over(blob: Path, *, keep: bool) -> Path:
     return partial
 
 
+def _append_patiently(partial: Path, *how: Any) -> Any:
+    """As ``_append``, also if the hub fails for some seconds; huggingface_hub bears 429 itself."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    for wait_s in _WAITS_S:
+        try:
+            return _append(partial, *how)
+        except HfHubHTTPError as error:
+            if error.response.status_code not in _PASSING:
+                raise
+            time.sleep(wait_s)
+    return _append(partial, *how)
+
+
 def _append(
     partial: Path,
     url: str,
@@ -200,16 +218,21 @@ def _append(
     """
     from huggingface_hub.file_download import http_get
 
-    begun = partial.stat().st_size if partial.exists() else 0
+    begun = _size_of(partial)
     if size is not None and begun > size:
+        progress.update(-begun)
         partial.unlink()
         begun = 0
-    progress.update(begun)
     bar: Any = progress  # all that is called of it is update
     digest = None if size is None else digest_of(etag, partial, size)
     with _Bounded(partial, size, digest) as file:
         http_get(url, file, resume_size=begun, headers=headers, expected_size=size, _tqdm_bar=bar)
         return file.digest
+
+
+def _size_of(path: Path) -> int:
+    """In bytes; 0 if it is not there."""
+    return path.stat().st_size if path.exists() else 0
 
 
 def _reporting_to(progress: Progress) -> Any:
@@ -263,7 +286,7 @@ def digest_of(etag: str, path: Path, size: int | None = None) -> Any:
         path: need not be there.
         size: that it will have, if it is not complete.
     """
-    there = path.stat().st_size if path.exists() else 0
+    there = _size_of(path)
     git = hashlib.sha1(b"blob %d\0" % (there if size is None else size), usedforsecurity=False)
     digest = git if len(etag) == 40 else hashlib.sha256()
     if there:

@@ -95,6 +95,7 @@ class Hub:
         corrupt: content is sent as zeros.
         before_commit: called before a commit is taken, once.
         refuse_upload: the next large file is refused, once.
+        failures: by method, statuses that questions for files are answered with first.
     """
 
     url: str = ""
@@ -113,6 +114,7 @@ class Hub:
     go_on: threading.Event = field(default_factory=threading.Event)
     before_commit: Any = None
     refuse_upload: bool = False
+    failures: dict[str, list[int]] = field(default_factory=dict)
 
     def add(self, repo_id: str, files: Files, **fields: Any) -> Repository:
         """A repository with one commit."""
@@ -348,6 +350,8 @@ def apply(hub: Hub, files: Files, key: str, value: dict[str, Any]) -> None:
 def add_content(app: FastAPI, hub: Hub) -> None:
     @app.api_route("/{owner}/{name}/resolve/{revision}/{path:path}", methods=["GET", "HEAD"])
     def resolve(request: Request, owner: str, name: str, revision: str, path: str) -> Any:
+        if hub.failures.get(request.method):
+            return Response(status_code=hub.failures[request.method].pop())
         commit = hub.at(request, owner, name, revision)
         headers = {"X-Repo-Commit": commit.sha}
         if path not in commit.files:
