@@ -246,7 +246,7 @@ class FlaxMsgpack(CheckpointFormat):
                 file.write(piece)
 
 
-def _packed(node: Mapping[str, Any], tensors: Mapping[str, Array]) -> Iterator[bytes]:
+def _packed(node: Mapping[str, Any], tensors: Mapping[str, Array]) -> Iterator[bytes | memoryview]:
     """A tree of names piece by piece, each array read when it is its turn."""
     packer = msgpack.Packer()
     yield packer.pack_map_header(len(node))
@@ -255,9 +255,15 @@ def _packed(node: Mapping[str, Any], tensors: Mapping[str, Array]) -> Iterator[b
         if isinstance(value, Mapping):
             yield from _packed(value, tensors)
         else:
-            yield packer.pack(_pack_leaf(np.asarray(tensors[value])))
+            yield from _packed_leaf(np.asarray(tensors[value], order="C"))
 
 
-def _pack_leaf(array: Array) -> msgpack.ExtType:
-    payload = (array.shape, array.dtype.name, array.tobytes())
-    return msgpack.ExtType(_ARRAY, msgpack.packb(payload, use_bin_type=True))
+def _packed_leaf(array: Array) -> Iterator[bytes | memoryview]:
+    """An array as an extension that holds (shape, dtype, bytes); its values are not copied."""
+    values = array.reshape(-1).view(np.uint8).data
+    small = msgpack.packb((array.shape, array.dtype.name))
+    head = b"\x93" + small[1:] + b"\xc6" + (len(values) % 2**32).to_bytes(4, "big")
+    if (num_bytes := len(head) + len(values)) >= 2**32:
+        raise ValueError(f"an array of {len(values)} bytes; msgpack holds less than 4 GiB in one")
+    yield b"\xc9" + num_bytes.to_bytes(4, "big") + _ARRAY.to_bytes(1, "big") + head
+    yield values

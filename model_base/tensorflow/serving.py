@@ -41,13 +41,18 @@ class ServingMixin:
 
     @property
     def serving(self) -> Any:
-        """The model as a ``tf.function`` of one mapping; each is traced anew.
+        """The model as a ``tf.function`` of one mapping.
 
-        A traced function keeps the variables that it saw, which resizing replaces.
+        A traced function keeps the variables that it saw: once resizing or pruning has replaced
+        one, the function is made anew.
         """
-        return tf.function(
-            self.eager_serving, input_signature=[self.input_signature], jit_compile=False
-        )
+        variables = tuple(map(id, named_variables(self).values()))
+        if getattr(self, "_served", ((), None))[0] != variables:
+            function = tf.function(
+                self.eager_serving, input_signature=[self.input_signature], jit_compile=False
+            )
+            self._served = variables, function
+        return self._served[1]
 
     def eager_serving(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What ``serving`` computes, without a graph."""
@@ -90,10 +95,17 @@ class ServingMixin:
         """
         holder = tf.Module()
         holder.weights = [variable.value for variable in named_variables(self).values()]
-        signatures = {"serving_default": self.serving.get_concrete_function()}
+        narrow = self.serving.get_concrete_function()
+        signatures = {"serving_default": narrow}
         wide = {name: _int64(spec) for name, spec in self.input_signature.items()}
         if wide != self.input_signature:
-            function = tf.function(self.eager_serving, input_signature=[wide], jit_compile=False)
+
+            def cast(inputs: Mapping[str, Tensor]) -> Any:
+                """The same graph, which is traced once only."""
+                specs = self.input_signature
+                return narrow({name: tf.cast(inputs[name], specs[name].dtype) for name in specs})
+
+            function = tf.function(cast, input_signature=[wide], jit_compile=False)
             signatures["int64_serving"] = function.get_concrete_function()
         try:
             tf.saved_model.save(holder, str(path), signatures=signatures)

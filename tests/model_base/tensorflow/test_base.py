@@ -66,12 +66,12 @@ def test_new_models_are_random_while_others_are_to_be_filled(small: Small) -> No
     inside, done = threading.Event(), threading.Event()
 
     def fill() -> None:
-        with to_be_filled():
+        with to_be_filled(0):
             inside.set()
             done.wait(30)
 
     thread = threading.Thread(target=fill)
-    with to_be_filled():
+    with to_be_filled(0):
         thread.start()
         inside.wait(30)
         assert np.ptp(TFBertModel(small()).bert.pooler.dense.kernel.numpy()) == 0

@@ -48,6 +48,19 @@ def test_a_saved_model_gives_the_same_numbers_without_this_library(
     np.testing.assert_allclose([float(x) for x in printed.split()], wanted, rtol=1e-5, atol=1e-6)
 
 
+def test_a_graph_is_traced_once_until_a_variable_is_replaced(small: Small) -> None:
+    model = TFBertModel(small())
+    model.serving(inputs())
+    assert model.serving is model.serving
+    assert model.serving.experimental_get_tracing_count() == 1
+    before = model.serving
+    model.resize_token_embeddings(70)
+    assert model.serving is not before
+    model.get_input_embeddings().weight.assign(tf.zeros((70, 32)))
+    served, eager = model.serving(inputs()), model(inputs())
+    np.testing.assert_allclose(served["pooler_output"], eager.pooler_output, atol=1e-5)
+
+
 def test_keras_word_for_it_writes_the_same(small: Small, tmp_path: Path) -> None:
     model = TFBertModel(small())
     model.export(str(tmp_path / "1"))
