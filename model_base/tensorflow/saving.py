@@ -61,9 +61,12 @@ class SavingMixin(PushToHubMixin):
             NotADirectoryError: the path is a file.
             OSError: the disk is full or cannot be written.
             TypeError: an unknown keyword argument.
+            ValueError: ``version`` is not a number, which TensorFlow Serving wants.
         """
         folder, safe = Path(save_directory), kwargs.pop("safe_serialization", False)
         options = pop_push_options(kwargs)
+        if saved_model and not str(version).isdecimal():
+            raise ValueError(f"version is {version!r}; accepted: an integer, 0 or more")
         if push_to_hub:
             save = partial(
                 self.save_pretrained, saved_model=saved_model, version=version,

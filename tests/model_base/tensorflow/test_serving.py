@@ -95,4 +95,7 @@ def test_versions_lie_beside_each_other_and_one_is_replaced(small: Small, tmp_pa
         model.save_pretrained(tmp_path, saved_model=True, version=version)
     assert sorted(path.name for path in (tmp_path / "saved_model").iterdir()) == ["1", "2"]
     assert (tmp_path / "saved_model/1/saved_model.pb").is_file()
+    with pytest.raises(ValueError, match="version is 'x'; accepted: an integer"):
+        model.save_pretrained(tmp_path / "new", saved_model=True, version="x")
+    assert not (tmp_path / "new").exists()
     assert not list(tmp_path.glob(".saving-*"))
