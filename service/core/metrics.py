@@ -79,6 +79,9 @@ class Metrics:
         self.hub_failures = self._counter(
             "hub_failures", "Jobs of the hub that failed.", ("kind", "reason")
         )
+        for kind in ("pull", "push"):  # known before there is any
+            self.hub_bytes.labels(kind)
+            self.hub_seconds.labels(kind)
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
         return Counter(f"model_base_{name}", text, labels, registry=self.registry)

@@ -37,14 +37,14 @@ def test_every_metric_is_there_and_of_its_kind(used: Any) -> None:
     text = used.get("/metrics").text
     families = {family.name: family for family in text_string_to_metric_families(text)}
     ours = {name: f.type for name, f in families.items() if name.startswith("model_base_")}
-    counters = {"requests", "tokens", "worker_restarts"}
+    counters = {"requests", "tokens", "worker_restarts", "hub_bytes", "hub_failures"}
     gauges = {
         "queued_requests", "queued_tokens", "model_state", "model_memory_bytes",
-        "worker_resident_memory_bytes",
+        "worker_resident_memory_bytes", "hub_jobs",
     }  # fmt: skip
     histograms = {
         "request_seconds", "tokenize_seconds", "queue_seconds", "forward_seconds", "batch_size",
-        "batch_tokens", "model_load_seconds",
+        "batch_tokens", "model_load_seconds", "hub_job_seconds",
     }  # fmt: skip
     expected = dict.fromkeys(counters, "counter")
     expected |= dict.fromkeys(gauges, "gauge") | dict.fromkeys(histograms, "histogram")

@@ -1,5 +1,6 @@
 """TFPreTrainedModel.from_pretrained."""
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,11 @@ from model_base.errors import (  # noqa: E402
     CheckpointNotFound,
     UnsupportedConfig,
 )
+from model_base.hub.files import Folder  # noqa: E402
+from model_base.loading.resolve import resolve_any  # noqa: E402
+from model_base.loading.source import open_source  # noqa: E402
+from model_base.tensorflow.layers import _Room  # noqa: E402
+from model_base.tensorflow.loading import _put  # noqa: E402
 from model_base.tensorflow.module_utils import named_variables  # noqa: E402
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -109,6 +115,55 @@ def test_a_head_of_another_size_is_refused_or_starts_anew(small: Small, tmp_path
     )
     assert len(info["mismatched_keys"]) == 2
     assert np.abs(model.classifier.kernel.numpy()).max() > 0
+
+
+@pytest.mark.parametrize("stored", ["float32", "bfloat16"])
+@pytest.mark.parametrize("fields", [
+    {"vocab_size": 70_001},  # more than one chunk, the last one short
+    {"vocab_size": 3, "max_position_embeddings": 2, "pad_token_id": 0},
+])  # fmt: skip
+def test_large_tensors_arrive_whole(
+    fields: dict[str, int], stored: str, small: Small, tmp_path: Path
+) -> None:
+    torch = pytest.importorskip("torch")
+    model = BertModel(small(**fields)).to(getattr(torch, stored))
+    model.save_pretrained(tmp_path)
+    loaded = TFBertModel.from_pretrained(tmp_path)
+    for name, tensor in (("word", model.embeddings.word_embeddings.weight),
+                         ("position", model.embeddings.position_embeddings.weight)):  # fmt: skip
+        variable = next(v for v in loaded.weights if v.path.startswith(f"{name}_embeddings"))
+        assert np.array_equal(variable.numpy(), tensor.detach().float().numpy())
+
+
+def test_a_row_of_more_than_a_chunk_arrives_whole() -> None:
+    import keras
+
+    variable = keras.Variable(np.zeros((2, 2**20 + 1), np.float32))
+    values = np.random.default_rng(0).normal(size=variable.shape).astype(np.float16)
+    _put(variable, values)
+    assert np.array_equal(variable.numpy(), values.astype(np.float32))
+
+
+def test_a_small_file_may_get_a_large_new_head(small: Small, tmp_path: Path) -> None:
+    TFBertModel(small()).save_pretrained(tmp_path)
+    loaded = TFBertForSequenceClassification.from_pretrained(tmp_path, num_labels=20_000)
+    assert loaded.classifier.kernel.shape == (32, 20_000)
+
+
+def test_the_room_of_a_model_is_eight_times_its_file_and_a_gibibyte() -> None:
+    room = _Room(2**30)
+    for _ in range(9):
+        room.take((2**28,))
+    with pytest.raises(CheckpointMismatch, match="8 times the 1073741824 bytes"):
+        room.take((1,))
+
+
+def test_the_bytes_of_a_file_are_those_of_all_its_tensors() -> None:
+    files = resolve_any(Folder(FIXTURES / "tf_bertmodel_h5/ckpt"))
+    with open_source(files, ()) as source:
+        infos = source.checkpoint.infos
+        assert source.num_bytes == sum(4 * math.prod(i.shape) for i in infos.values())
+        assert len(infos) > 1
 
 
 def test_absurd_sizes_are_refused_before_they_take_memory(folder: Path) -> None:

@@ -62,6 +62,7 @@ def test_rows_join_and_come_apart_only_where_the_first_axis_is_free_everywhere()
     for output in (TensorFacts("float32", ()), TensorFacts("float32", None)):
         (part,) = signature_parts("s", replace(IDS, outputs={"y": output}), ids, 20)
         assert not part.joins
+    assert {p.deadline_s for p in signature_parts("s", IDS, ids, 20, 7.5)} == {7.5}
     two = {**ids, "more": np.zeros((4, 10), np.int32)}
     assert [part.joins for part in signature_parts("s", IDS, two, 20)] == [False]
 

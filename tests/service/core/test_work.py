@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 
 from service.core.work import TensorWork, join_parts
@@ -19,6 +21,12 @@ def test_a_large_raw_batch_comes_apart_by_rows_and_together_again() -> None:
     assert [part.num_tokens for part in parts] == [60, 60, 60, 30]
     joined = join_parts([{"ids": part.arrays["input_ids"]} for part in parts])
     assert np.array_equal(joined["ids"], batch(7, 30).arrays["input_ids"])
+
+
+def test_parts_have_the_deadline_of_the_whole() -> None:
+    whole = replace(batch(7, 30), deadline_s=5.0, signature="s", joins=True)
+    parts = whole.parts(64)
+    assert {(p.deadline_s, p.signature, p.joins) for p in parts} == {(5.0, "s", True)}
 
 
 def test_a_row_longer_than_the_budget_is_a_part_of_its_own() -> None:

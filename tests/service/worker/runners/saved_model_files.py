@@ -43,8 +43,8 @@ def write_module(folder: Path) -> None:
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.float64)])  # type: ignore[untyped-decorator]
         def spin(self, x: Any) -> Any:
-            """Ends only if nothing in it is above zero."""
-            (x,) = tf.while_loop(lambda x: tf.reduce_any(x > 0), lambda x: (x + 1,), (x,))
+            """Counts down to zero; what is too large to be made less by one never gets there."""
+            (x,) = tf.while_loop(lambda x: tf.reduce_any(x > 0), lambda x: (x - 1,), (x,))
             return {"y": x}
 
     module = Module()

@@ -58,6 +58,10 @@ def test_ids_without_an_embedding_are_refused_by_the_values_seen():
         check_ids({"input_ids": np.array([[3, 10]])}, {"input_ids": 10})
 
 
+def test_positions_may_be_those_of_every_row():
+    check_ids({"position_ids": np.arange(3)}, {"position_ids": 3})
+
+
 @pytest.mark.parametrize(
     ("ids", "text"),
     [

@@ -164,12 +164,28 @@ def test_a_double_is_as_wide_as_the_graph_says(module: Any) -> None:
 
 def test_a_graph_that_never_ends_is_ended_when_nobody_waits_for_it(module: Any) -> None:
     due = time.monotonic() + 0.2
-    work = TensorWork({"x": np.ones(1)}, signature="spin", deadline_s=due)
+    work = TensorWork({"x": np.full(1, 1e300)}, signature="spin", deadline_s=due)
     with pytest.raises(InputRejected, match="had not ended when the request's time was up"):
         module.run([work], 1)
     assert time.monotonic() > due
     later = replace(work, arrays={"x": -np.ones(1)}, deadline_s=time.monotonic() + 60)
     assert module.run([later], 1)[0]["y"].tolist() == [-1]
+
+
+@pytest.mark.parametrize("left_s", [-10.0, 0.2])
+def test_of_requests_that_run_together_the_latest_deadline_counts(
+    module: Any, left_s: float
+) -> None:
+    now = time.monotonic()
+
+    def work(value: float, seconds: float) -> TensorWork:
+        x = np.array([value])
+        return TensorWork({"x": x}, signature="spin", joins=True, deadline_s=now + seconds)
+
+    answers = module.run([work(0, -10), work(50_000, 60)], 1)  # longer than the margin
+    assert [answer["y"].tolist() for answer in answers] == [[-50_000], [0]]
+    with pytest.raises(InputRejected, match="had not ended"):
+        module.run([work(0, left_s - 10), work(1e300, left_s)], 1)
 
 
 def test_rows_of_ids_are_as_long_as_the_setting_allows(tmp_path: Path) -> None:
