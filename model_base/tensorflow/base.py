@@ -5,6 +5,7 @@ Source: transformers 4.19.2, ``modeling_tf_utils.TFPreTrainedModel``.
 
 import os
 import reprlib
+import sys
 from typing import Any, ClassVar, Self
 
 import keras
@@ -144,7 +145,8 @@ class TFPreTrainedModel(
         asked = LoadArguments.taken_from(kwargs, "tf", name)
         config, kwargs = config_for(cls, name, kwargs.pop("config", None), asked, kwargs)
         with asked.opened(name, cls) as source:
-            with to_be_filled(source.num_bytes):
+            limit = sys.maxsize if asked.ignore_mismatched else source.num_bytes
+            with to_be_filled(limit):
                 model = cls(config, *model_args, **kwargs)
             report = fill(model, source, ignore_mismatched=asked.ignore_mismatched)
         report.log(cls.__name__, source.label)

@@ -62,6 +62,8 @@ class Layer(keras.layers.Layer):
 
     def variable(self, name: str, shape: tuple[int, ...], start: Any = "zeros") -> Any:
         """A variable of this layer, float32, trainable."""
+        if (room := _room.get()) and not isinstance(start, Normal):
+            room.take(shape)
         return _with_start(self.add_weight(name=name, shape=shape, initializer=start), start)
 
 
@@ -80,7 +82,8 @@ class _Room:
         if self._left < 0:
             raise CheckpointMismatch(
                 f"the configuration's sizes ask for more than 8 times the {self._stored} bytes of "
-                "weights that the files hold; accepted: the sizes of the stored tensors"
+                "weights that the files hold and 1 GiB; accepted: the sizes of the stored tensors, "
+                "any with ignore_mismatched_sizes=True"
             )
 
 

@@ -53,10 +53,12 @@ def fill(model: Any, source: Source, *, ignore_mismatched: bool = False) -> Load
 
 def _put(variable: Any, array: Array) -> None:
     """Give a variable its values in place: an assignment would take twice its memory besides."""
-    step = max(1, _CHUNK_BYTES * len(array) // array.nbytes) if array.ndim and array.nbytes else 0
-    if not step:
+    assert array.shape == tuple(variable.shape), f"{array.shape} is not {variable.path}'s shape"
+    is_one = not isinstance(variable.value, tf.distribute.DistributedValues)
+    if not (is_one and array.ndim and array.nbytes):
         variable.assign(array)
         return
+    step = max(1, _CHUNK_BYTES * len(array) // array.nbytes)
     for start in range(0, len(array), step):
         rows = array[start : start + step].astype(variable.dtype, copy=False)
         tf.raw_ops.ResourceStridedSliceAssign(

@@ -131,7 +131,11 @@ class _Values(Mapping[str, Array]):
         self._variables = variables
 
     def __getitem__(self, name: str) -> Array:
-        return np.asarray(memoryview(self._variables[name].value.value()))
+        tensor = self._variables[name].value.value()
+        if np.dtype(tensor.dtype.as_numpy_dtype).isbuiltin != 1:  # bfloat16 has no such view
+            values: Array = tensor.numpy()
+            return values
+        return np.asarray(memoryview(tensor))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._variables)

@@ -93,6 +93,21 @@ def test_a_graph_that_never_ends_costs_its_request_and_no_other(server: Any) -> 
 
 
 @needs_tensorflow
+def test_a_graph_that_never_ends_costs_none_that_ran_with_it(server: Any, wait_until: Any) -> None:
+    def ask(value: float, timeout_ms: int) -> Any:
+        body = {"inputs": {"x": [value]}, "signature": "spin"}
+        hurried = {"X-Request-Timeout-Ms": str(timeout_ms)}
+        return server.post("/models/half/predict", body, headers=hurried)
+
+    with ThreadPoolExecutor(2) as pool, server.held():
+        replies = [pool.submit(ask, 1e300, 3000), pool.submit(ask, -5, 30_000)]
+        wait_until(lambda: server.metric("queued_requests", model="half") == 2)
+    endless, innocent = (reply.result() for reply in replies)
+    assert endless.status_code == 504
+    assert innocent.json()["outputs"] == {"y": [-5]}
+
+
+@needs_tensorflow
 def test_requests_that_wait_are_computed_together_and_answered_apart(
     server: Any, wait_until: Any
 ) -> None:

@@ -79,7 +79,7 @@ def check_ids(arrays: Mapping[str, Array], limits: Mapping[str, int]) -> None:
             continue
         if array.dtype.kind not in "iu":
             raise InputRejected(f"{name} is of {array.dtype.name}; accepted: integers")
-        if array.ndim < 2 and name != "position_ids":
+        if array.ndim < 2 and name.endswith("input_ids"):
             raise InputRejected(f"{name} is {list(array.shape)}; accepted: [rows, length]")
         if array.size and not 0 <= array.min() <= array.max() < limit:
             raise InputRejected(

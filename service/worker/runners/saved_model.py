@@ -33,6 +33,7 @@ _UNLIMITED = 2**31 - 1
 _WARM_LENGTH = 8
 _MAX_REASON = 300
 _MARGIN_S = 0.1
+_WARM_UP_S = 30.0
 _LENGTH_SETTING = "limits.max_sequence_tokens"
 _VARIABLE_OPS = ("VarHandleOp", "VariableV2", "Variable")
 _MISFITS = (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError, tf.errors.UnimplementedError)
@@ -132,7 +133,8 @@ class SavedModelRunner(Runner):
             if arrays is None or signature.changes_state:
                 continue
             try:
-                self.run([TensorWork(arrays, signature=name)], 1)
+                due_s = time.monotonic() + _WARM_UP_S
+                self.run([TensorWork(arrays, signature=name, deadline_s=due_s)], 1)
             except tf.errors.FailedPreconditionError as error:
                 raise SavedModelUnusable(
                     f"signature {name} reads what the graph never fills ({_reason(error)}): "
@@ -151,7 +153,8 @@ class SavedModelRunner(Runner):
             )
         signature = self._signatures[work[0].signature]
         feeds = [signature.feed(item.arrays) for item in work]
-        deadline_s = max(item.deadline_s for item in work)
+        # If one of several is too slow, each is computed alone, until its own.
+        deadline_s = min(item.deadline_s for item in work)
         for feed in feeds:
             self._check_lengths(signature, feed)
         if len(feeds) > 1:

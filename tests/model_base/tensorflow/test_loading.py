@@ -30,6 +30,7 @@ from model_base.loading.source import open_source  # noqa: E402
 from model_base.tensorflow.layers import _Room  # noqa: E402
 from model_base.tensorflow.loading import _put  # noqa: E402
 from model_base.tensorflow.module_utils import named_variables  # noqa: E402
+from model_base.tensorflow.saving import _Values  # noqa: E402
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 Small = Callable[..., BertConfig]
@@ -142,6 +143,26 @@ def test_a_row_of_more_than_a_chunk_arrives_whole() -> None:
     values = np.random.default_rng(0).normal(size=variable.shape).astype(np.float16)
     _put(variable, values)
     assert np.array_equal(variable.numpy(), values.astype(np.float32))
+
+
+def test_a_model_is_loaded_under_a_strategy(folder: Path) -> None:
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        mirrored = TFBertForMaskedLM.from_pretrained(folder)
+    assert same(mirrored, TFBertForMaskedLM.from_pretrained(folder))
+
+
+def test_another_dtype_than_single_precision_is_saved(folder: Path, tmp_path: Path) -> None:
+    import keras
+
+    model = TFBertModel.from_pretrained(folder)
+    variable = keras.Variable(np.ones((2, 3)), dtype="bfloat16")
+    assert _Values({"a": variable})["a"].astype(np.float32).tolist() == [[1] * 3] * 2
+    assert _Values({"a": model.weights[0]})["a"].dtype == np.float32
+
+
+def test_another_size_that_is_asked_for_may_be_any(folder: Path) -> None:
+    loaded = TFBertModel.from_pretrained(folder, vocab_size=9_000_000, ignore_mismatched_sizes=True)
+    assert loaded.get_input_embeddings().weight.shape == (9_000_000, 32)
 
 
 def test_a_small_file_may_get_a_large_new_head(small: Small, tmp_path: Path) -> None:

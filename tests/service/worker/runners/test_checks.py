@@ -58,8 +58,9 @@ def test_ids_without_an_embedding_are_refused_by_the_values_seen():
         check_ids({"input_ids": np.array([[3, 10]])}, {"input_ids": 10})
 
 
-def test_positions_may_be_those_of_every_row():
-    check_ids({"position_ids": np.arange(3)}, {"position_ids": 3})
+@pytest.mark.parametrize("name", ["position_ids", "token_type_ids"])
+def test_positions_and_types_may_be_those_of_every_row(name):
+    check_ids({name: np.arange(3)}, {name: 3})
 
 
 @pytest.mark.parametrize(
