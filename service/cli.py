@@ -141,11 +141,13 @@ def _add_convert(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def _add_sync(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     pull = commands.add_parser("pull", help="download a model from the hub", description=_PULL)
-    pull.set_defaults(run=_pull)
+    pull.set_defaults(run=_sync, ask=lambda sync, o: sync.pull(o.repo_id, o.revision, _hub_token()))
     pull.add_argument("repo_id", metavar="REPO", help="owner/name on the hub")
     pull.add_argument("--revision", help="branch, tag or commit (default: main)")
     push = commands.add_parser("push", help="upload a model to the hub", description=_PUSH)
-    push.set_defaults(run=_push)
+    push.set_defaults(
+        run=_sync, ask=lambda sync, o: sync.push(o.source, o.repo_id, o.message, _hub_token())
+    )
     push.add_argument("source", metavar="PATH_OR_MODEL", help="folder, or owner/name in the cache")
     push.add_argument("repo_id", metavar="REPO", help="owner/name on the hub; made if need be")
     push.add_argument("--message", help="of the commit (default: add model)")
@@ -153,9 +155,9 @@ def _add_sync(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         required=True, metavar="COMMAND"
     )
     listed = cache.add_parser("list", help="show sizes, revisions and the day of last use")
-    listed.set_defaults(run=_cache_list)
+    listed.set_defaults(run=_sync, ask=lambda sync, o: sync.cache_list())
     delete = cache.add_parser("delete", help="delete a repository, or one revision of it")
-    delete.set_defaults(run=_cache_delete)
+    delete.set_defaults(run=_sync, ask=lambda sync, o: sync.cache_delete(o.repo_id, o.revision))
     delete.add_argument("repo_id", metavar="REPO", help="owner/name")
     delete.add_argument("--revision", help="commit, branch or tag (default: all)")
 
@@ -312,25 +314,15 @@ def _convert(options: argparse.Namespace) -> int:
     return 0
 
 
-def _pull(options: argparse.Namespace) -> int:
-    from service.sync_commands import SyncFailed, pull
+def _sync(options: argparse.Namespace) -> int:
+    """Run a command of ``service/sync_commands`` and print what it says."""
+    from service import sync_commands
 
     try:
-        folder = pull(options.repo_id, options.revision, _hub_token())
-    except SyncFailed as error:
+        text = options.ask(sync_commands, options)
+    except sync_commands.SyncFailed as error:
         raise UsageError(str(error)) from error
-    sys.stdout.write(f"{folder}\n")
-    return 0
-
-
-def _push(options: argparse.Namespace) -> int:
-    from service.sync_commands import SyncFailed, push
-
-    try:
-        url = push(options.source, options.repo_id, options.message, _hub_token())
-    except SyncFailed as error:
-        raise UsageError(str(error)) from error
-    sys.stdout.write(f"{url}\n")
+    sys.stdout.write(f"{text}\n")
     return 0
 
 
@@ -340,20 +332,3 @@ def _hub_token() -> str | None:
         return Settings().sync.hub_token
     except ValidationError as error:
         raise UsageError(_explain(error)) from error
-
-
-def _cache_list(options: argparse.Namespace) -> int:
-    from service.sync_commands import cache_list
-
-    sys.stdout.write(cache_list())
-    return 0
-
-
-def _cache_delete(options: argparse.Namespace) -> int:
-    from service.sync_commands import SyncFailed, cache_delete
-
-    try:
-        sys.stdout.write(cache_delete(options.repo_id, options.revision))
-    except SyncFailed as error:
-        raise UsageError(str(error)) from error
-    return 0

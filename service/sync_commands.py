@@ -63,9 +63,8 @@ def cache_list() -> str:
     """A table of what is in the cache."""
     rows = [("REPOSITORY", "SIZE", "LAST USED", "REVISIONS"), *map(_row, cached([]))]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    return "".join(
+    return "\n".join(
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]])
-        + "\n"
         for row in rows
     )
 
@@ -77,7 +76,7 @@ def cache_delete(repo_id: str, revision: str | None) -> str:
         SyncFailed: it is not in the cache.
     """
     try:
-        return f"deleted {repo_id}: {_size(delete(repo_id, revision, []))} are free now\n"
+        return f"deleted {repo_id}: {_size(delete(repo_id, revision, []))} are free now"
     except ServiceError as error:
         raise SyncFailed(str(error)) from error
 

@@ -60,7 +60,7 @@ class Clone:
         for name in open_:
             if name not in remote:
                 (self.folder / name).unlink()
-        self._write(head, {n: oid for n, oid in remote.items() if self._is(n, oid)})
+        self._write(head, remote)
 
     def _is(self, name: str, oid: str | None) -> bool:
         """Whether a file is here with this content; for None, whether it is not here."""
@@ -90,8 +90,7 @@ class Clone:
 
     def note(self, commit: str) -> None:
         """Remember that the folder was pushed in this commit: it is a clone from now on."""
-        remote = self.repository.contents(commit)
-        self._write(commit, {name: oid for name, oid in remote.items() if self._is(name, oid)})
+        self._write(commit, self.repository.contents(commit))
 
     def _manifest(self) -> dict[str, Any] | None:
         """What is known of the folder; None if it is no clone of the repository."""
@@ -103,12 +102,10 @@ class Clone:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
-    def _write(self, commit: str, files: Mapping[str, str]) -> None:
-        manifest = {
-            "repository": self._name,
-            "commit": commit,
-            "files": dict(sorted(files.items())),
-        }
+    def _write(self, commit: str, remote: Mapping[str, str]) -> None:
+        """Remember the commit, and which of its files are here."""
+        files = {name: oid for name, oid in sorted(remote.items()) if self._is(name, oid)}
+        manifest = {"repository": self._name, "commit": commit, "files": files}
         partial = self.folder / f"{MANIFEST}.part"
         partial.write_text(json.dumps(manifest, indent=1))
         os.replace(partial, self.folder / MANIFEST)

@@ -46,7 +46,7 @@ class Bar(Progress):
 
     def expect(self, num_bytes: int, num_files: int) -> None:
         """Show the bar, or make it longer."""
-        from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
+        from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]  # not in its __all__
 
         if not num_files:
             return

@@ -136,7 +136,7 @@ def _fetch_blob(
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.constants import MAX_HTTP_DOWNLOAD_SIZE
     from huggingface_hub.file_download import repo_folder_name
-    from huggingface_hub.utils import (  # type: ignore[attr-defined]
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]  # not in its __all__
         WeakFileLock,
         build_hf_headers,
     )
@@ -239,7 +239,7 @@ def _reporting_to(progress: Progress) -> Any:
     """A class of bars that show nothing: for what huggingface_hub fetches itself."""
     from tqdm import tqdm
 
-    class Reporting(tqdm):  # type: ignore[type-arg]
+    class Reporting(tqdm):  # type: ignore[type-arg]  # generic in its stubs alone
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **{**kwargs, "disable": True})
 

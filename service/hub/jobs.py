@@ -192,8 +192,6 @@ class HubJobs:
             kind = self.get(job_id).kind
             try:
                 await self._do(job_id, order, started)
-            except asyncio.CancelledError:
-                raise
             except (HubFailed, ServiceError) as error:
                 self._fail(job_id, str(error), getattr(error, "reason", "unusable"))
             except Exception as error:  # the job's edge: no failure ends in silence

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from service.core.hub import JobState
-from service.protocols.native.schemas import LoadBody, Name, StrictBody
+from service.protocols.native.schemas import Device, Dtype, Framework, Name, StrictBody
 
 RepoId = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}$", examples=["acme/bert"])
@@ -21,9 +21,9 @@ class PullBody(StrictBody):
     load_as: Name | None = Field(
         None, description="Serve it under this name, beside and then in place of what has it now."
     )
-    framework: str = LoadBody.model_fields["framework"]  # type: ignore[assignment]
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    device: str = Field("auto", pattern="^(auto|cpu|cuda:[0-9]{1,3})$")
+    framework: Framework = "auto"
+    dtype: Dtype = "auto"
+    device: Device = "auto"
 
 
 class PushBody(StrictBody):

@@ -46,6 +46,15 @@ Name = Annotated[str, AfterValidator(_check_name)]
 PathName = Annotated[str, Path(description="Name of a model; may be owner/name."), AfterValidator(
     _check_name
 )]  # fmt: skip
+Framework = Annotated[
+    str, Field(pattern="^[a-z_]{1,32}$", description="auto, or the name of a framework.")
+]
+Dtype = Annotated[
+    Literal["auto", "float32", "bfloat16", "float16"], Field(description="auto: as stored.")
+]
+Device = Annotated[
+    str, Field(pattern="^(auto|cpu|cuda:[0-9]{1,3})$", description="auto, cpu or cuda:N.")
+]
 TextTokensOrTensors = Annotated[
     Any, WithJsonSchema({"anyOf": [*TEXT_OR_TOKENS_SCHEMAS, {"type": "object"}]})
 ]
@@ -77,15 +86,9 @@ class LoadBody(StrictBody):
     version: Annotated[str, AfterValidator(_check_version)] = Field(
         "", description="Default: the highest of a SavedModel's numbered folders, else 1."
     )
-    framework: str = Field(
-        "auto", pattern="^[a-z_]{1,32}$", description="auto, or the name of a framework."
-    )
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="auto: as stored."
-    )
-    device: str = Field(
-        "auto", pattern="^(auto|cpu|cuda:[0-9]{1,3})$", description="auto, cpu or cuda:N."
-    )
+    framework: Framework = "auto"
+    dtype: Dtype = "auto"
+    device: Device = "auto"
 
 
 class PredictBody(StrictBody):
