@@ -175,17 +175,17 @@ class MappedTree:
         self.infos = {name: _info(leaf) for name, leaf in self._leaves.items()}
 
     def read(self, name: str) -> Array:
-        """The values: in the map where they are aligned, else copied."""
+        """The values in the map, aligned or not; copied if they were packed in chunks."""
         leaf = self._leaves[name]
         if not isinstance(leaf, _Stored):
             return np.asarray(leaf)
         views = self._views(leaf)
-        flat = views[0] if len(views) == 1 else np.concatenate(views)
-        aligned: Array = np.require(flat, requirements="A")
-        if aligned is not views[0]:
-            for view in views:
-                forget_pages(view)
-        return aligned.reshape(leaf.info.shape)
+        if len(views) == 1:
+            return views[0].reshape(leaf.info.shape)
+        joined: Array = np.concatenate(views).reshape(leaf.info.shape)
+        for view in views:
+            forget_pages(view)
+        return joined
 
     def _views(self, leaf: _Stored) -> list[Array]:
         dtype = leaf.info.dtype

@@ -6,6 +6,7 @@ list the datasets themselves.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from itertools import count, takewhile
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,6 +22,7 @@ from model_base.checkpoints.base import (
     CheckpointFormat,
     TensorInfo,
     explain_unreadable,
+    forget_pages,
     replacing,
 )
 from model_base.conversion.conventions import Convention, keras_names
@@ -42,7 +44,7 @@ class H5File:
             self._file = h5py.File(path, "r")
             self._datasets = dict(_datasets(path, self._file))
             self.infos = {
-                name: TensorInfo(tuple(data.shape), data.dtype)
+                name: TensorInfo(tuple(data.shape), np.dtype(data.dtype.str))  # numpy's own
                 for name, data in self._datasets.items()
             }
         except CheckpointUnreadable:
@@ -51,16 +53,27 @@ class H5File:
             raise explain_unreadable(path, error) from error
         self.metadata: Mapping[str, str] = {}
 
+    @cached_property
+    def _map(self) -> Array:
+        return np.memmap(self._path, np.uint8, mode="c")
+
     def read(self, name: str) -> Array:
-        """The values, copied out of the file."""
+        """The values: mapped where the file has them in one piece, else copied out of it."""
+        data, info = self._datasets[name], self.infos[name]
         try:
-            values: Array = self._datasets[name][()]
-        except OSError as error:
+            if (start := data.id.get_offset()) is None:  # in chunks, or beside its header
+                values: Array = data[()]
+            else:
+                stored = self._map[start : start + info.num_bytes]
+                values = stored.view(info.dtype).reshape(info.shape)
+        except (OSError, ValueError) as error:
             raise explain_unreadable(self._path, error) from error
         return values
 
     def release(self, name: str) -> None:
-        """Nothing: values are copied out of the file."""
+        """Give the pages of a mapped tensor back."""
+        if self._datasets[name].id.get_offset() is not None:
+            forget_pages(self.read(name))
 
     def close(self) -> None:
         """Close the file."""

@@ -169,7 +169,7 @@ def from_numpy(array: Array) -> "torch.Tensor":
 
     if not array.flags.aligned or any(stride < 0 for stride in array.strides):
         array = array.copy()
-    if array.dtype.isbuiltin == 1:
+    if array.dtype.isbuiltin != 2:  # numpy's own
         return torch.from_numpy(array)
     dtype: torch.dtype = getattr(torch, array.dtype.name)
     bits = np.uint8 if array.dtype.itemsize == 1 else np.uint16

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from model_base.checkpoints.base import Array
@@ -60,7 +61,7 @@ def _put(variable: Any, array: Array) -> None:
         return
     step = max(1, _CHUNK_BYTES * len(array) // array.nbytes)
     for start in range(0, len(array), step):
-        rows = array[start : start + step].astype(variable.dtype, copy=False)
+        rows = np.require(array[start : start + step], variable.dtype, "A")
         tf.raw_ops.ResourceStridedSliceAssign(
             ref=variable.value.handle, begin=[start], end=[start + len(rows)], strides=[1],
             value=rows,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from model_base import constants
 from model_base.checkpoints.base import Checkpoint, Loaded, TensorInfo
-from model_base.checkpoints.torch_bin import from_numpy, to_numpy
+from model_base.checkpoints.torch_bin import to_numpy
 from model_base.conversion.conventions import torch_names
 from model_base.conversion.rules import Rule
 from model_base.errors import CheckpointMismatch
@@ -141,7 +141,7 @@ def assign(
         array = recipe.apply(checkpoint.read)
         tensor = to_tensor(array, _tensor(model, name), device, copied)
         put(model, slots[name], tensor)
-        if tensor.device.type != "cpu" or tensor.data_ptr() != from_numpy(array).data_ptr():
+        if tensor.device.type != "cpu" or tensor.data_ptr() != array.ctypes.data:
             for stored in recipe.sources:  # it was copied: the file's pages need not stay
                 checkpoint.release(stored)
         done += sum(checkpoint.infos[source].num_bytes for source in recipe.sources)
