@@ -69,7 +69,7 @@ class HubUnavailable(ModelBaseError, OSError):
     """Raised when a hub repository, revision or file cannot be had.
 
     Attributes:
-        reason: one word for counting: ``unreachable``, ``not_found``, ``refused``, ``damaged`` or
+        reason: one word for counting: ``unreachable``, ``not_found``, ``refused``, ``damaged``, ``slow`` or
             ``conflict``.
     """
 

@@ -8,13 +8,14 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from model_base.errors import HubConflict, HubUnavailable
 from model_base.hub.files import HubRepository
+from model_base.hub.names import check_names
 from model_base.hub.repository import WritableRepository
 from model_base.hub.resuming import digest_of
 
@@ -115,24 +116,3 @@ class Clone:
         from huggingface_hub import constants
 
         return f"{self.repository.endpoint or constants.ENDPOINT}/{self.repository.repo_id}"
-
-
-def check_names(names: Iterable[str]) -> None:
-    """Refuse names that lead out of a folder, or of which two are one on some disks.
-
-    Raises:
-        HubUnavailable: naming it.
-    """
-    seen: dict[str, str] = {}
-    for name in names:
-        parts = PurePosixPath(name).parts
-        if not parts or name.startswith("/") or ".." in parts or set(name) & set("\\\0:"):
-            raise HubUnavailable(
-                f"the repository has a file {name!r:.200}, no name of one", "damaged"
-            )
-        if (other := seen.setdefault(name.casefold(), name)) != name:
-            raise HubUnavailable(
-                f"the repository has the files {other!r:.100} and {name!r:.100}, which are one "
-                "on a disk that ignores case",
-                "damaged",
-            )

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import os
-import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -16,15 +15,12 @@ from typing_extensions import override
 from model_base.constants import CONFIG_NAME
 from model_base.errors import HubUnavailable
 from model_base.hub.failures import failing_as_ours
+from model_base.hub.names import COMMIT, HUB_ID, REVISION, check_names
 from model_base.hub.progress import Bar, Progress, Stoppable
 from model_base.hub.resuming import download, look
 from model_base.hub.transport import checked_endpoint, checked_token, transport
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 _MAX_PARALLEL = 8
-_COMMIT = re.compile("[0-9a-f]{40}")
-_REVISION = re.compile(r"(?!.*(\.\.|//|/\.))[^./-][^\0- ~^:?*\[\\\x7f\ud800-\udfff]{0,199}")
-"""A git ref, and no path out of the folder of refs."""
 
 
 class ModelFiles(Protocol):
@@ -91,6 +87,7 @@ class HubRepository(ModelFiles):
 
         off = self.options.get("local_files_only") or constants.is_offline_mode()
         found: dict[str, Path | None] = dict.fromkeys(names)
+        check_names(found)
         absent = []
         for name in found:
             if off or self._has(name):
@@ -98,7 +95,7 @@ class HubRepository(ModelFiles):
             else:
                 absent.append(name)
         if absent:
-            with transport(self.options.get("proxies")):
+            with transport(self.options.get("proxies"), endpoint=self.options.get("endpoint")):
                 found |= self._fetch(absent)
         return found
 
@@ -198,7 +195,7 @@ class HubRepository(ModelFiles):
         from huggingface_hub import try_to_load_from_cache
 
         commit, where = self.revision or "", self.options.get("cache_dir")
-        if not _COMMIT.fullmatch(commit) or self.options.get("force_download"):
+        if not COMMIT.fullmatch(commit) or self.options.get("force_download"):
             return False
         return isinstance(try_to_load_from_cache(self.repo_id, name, where, commit), str)
 
@@ -253,11 +250,11 @@ def model_files(
     """
     if str(name_or_path) and os.path.isdir(name_or_path):
         return Folder(Path(name_or_path))
-    if not _HUB_ID.fullmatch(str(name_or_path)) or os.path.exists(name_or_path):
+    if not HUB_ID.fullmatch(str(name_or_path)) or os.path.exists(name_or_path):
         raise HubUnavailable(
             f"{str(name_or_path)!r} is not a folder here, and it cannot be a model on the hub"
         )
-    if revision is not None and not (isinstance(revision, str) and _REVISION.fullmatch(revision)):
+    if revision is not None and not (isinstance(revision, str) and REVISION.fullmatch(revision)):
         raise ValueError(f"revision is {revision!r:.100}; accepted: a branch, a tag or a commit")
     if "token" in options:
         options["token"] = checked_token(options["token"])

@@ -1,15 +1,20 @@
 """A model repository on the hub that is written to."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from model_base.errors import HubConflict
+from model_base.errors import HubConflict, HubUnavailable
 from model_base.hub.failures import failing_as_ours
+from model_base.hub.names import COMMIT
 from model_base.hub.transport import checked_endpoint, checked_token, masked, speaks_xet, transport
 
+MAX_FILES = 100_000
+"""Files and folders of a repository."""
 _MAX_RACES = 5
 
 
@@ -55,13 +60,17 @@ class WritableRepository:
             ValueError: ``endpoint`` is not the address of a hub, or ``token`` none.
         """
         endpoint, token = checked_endpoint(endpoint), checked_token(token)
-        with transport(), failing_as_ours(f"open {name!r} to push to it", name):
+        doing = f"open {name!r} to push to it"
+        with transport(endpoint=endpoint), failing_as_ours(doing, name):
             api = _api(endpoint, token)
             if create:
-                name = api.create_repo(name, private=private, exist_ok=True).repo_id
+                found = api.create_repo(name, private=private, exist_ok=True).repo_id
+                if "/" in name and found != name:
+                    raise HubUnavailable(f"{name!r} is now {found!r} on the hub; push to that")
+                name = found
             info = api.model_info(name)
             files = frozenset(sibling.rfilename for sibling in info.siblings or ())
-            return cls(name, endpoint, token, info.sha, files)
+            return cls(name, endpoint, token, _checked(info.sha), files)
 
     def commit(
         self, folder: Path, names: Iterable[str], message: str, gone: Iterable[str] = ()
@@ -91,26 +100,25 @@ class WritableRepository:
         doing, head = f"push to {self.repo_id!r}", self.head
         for races_left in reversed(range(_MAX_RACES)):
             try:
-                with transport(xet=speaks_xet(self.endpoint)), failing_as_ours(doing, self.repo_id):
+                with self._asking(doing, xet=speaks_xet(self.endpoint)):
                     done = _api(self.endpoint, self.token).create_commit(
                         self.repo_id, changes, commit_message=message, parent_commit=head
                     )
-                    return str(done.commit_url)
+                    return self._url_of(done.oid)
             except HubConflict:
                 if not races_left:
                     raise
                 head = self._after_race(head, {*added, *gone})
         raise AssertionError("the last race is raised")
 
-    def _after_race(self, head: str | None, ours: set[str]) -> str:
+    def _after_race(self, head: str | None, ours: set[str]) -> str | None:
         """The head that the hub has now.
 
         Raises:
             HubConflict: one of our files is not as it was at the head that we know.
         """
-        with transport(), failing_as_ours(f"look at {self.repo_id!r} again", self.repo_id):
-            api = _api(self.endpoint, self.token)
-            now = str(api.model_info(self.repo_id).sha)
+        with self._asking(f"look at {self.repo_id!r} again"):
+            now = _checked(_api(self.endpoint, self.token).model_info(self.repo_id).sha)
         old, new = ({} if at is None else self.contents(at) for at in (head, now))
         if both := sorted(name for name in ours if old.get(name) != new.get(name)):
             raise HubConflict(
@@ -126,13 +134,29 @@ class WritableRepository:
         Raises:
             HubUnavailable: the hub refused or cannot be reached.
         """
-        doing = f"list the files of {self.repo_id!r}"
-        with transport(), failing_as_ours(doing, self.repo_id, commit):
+        with self._asking(f"list the files of {self.repo_id!r}", commit):
             tree = _api(self.endpoint, self.token).list_repo_tree(
                 self.repo_id, recursive=True, revision=commit
             )
-            files = [entry for entry in tree if hasattr(entry, "blob_id")]
-            return {each.path: each.lfs.sha256 if each.lfs else each.blob_id for each in files}
+            entries = list(islice(tree, MAX_FILES + 1))
+        if len(entries) > MAX_FILES:
+            raise HubUnavailable(f"{self.repo_id!r} has more than {MAX_FILES} files", "damaged")
+        files = [entry for entry in entries if hasattr(entry, "blob_id")]
+        return {each.path: each.lfs.sha256 if each.lfs else each.blob_id for each in files}
+
+    @contextlib.contextmanager
+    def _asking(self, doing: str, revision: str | None = None, xet: bool = True) -> Iterator[None]:
+        with (
+            transport(xet=xet, endpoint=self.endpoint),
+            failing_as_ours(doing, self.repo_id, revision),
+        ):
+            yield
+
+    def _url_of(self, commit: str) -> str:
+        """Where the hub shows a commit; what it says itself may be anything."""
+        from huggingface_hub import constants
+
+        return f"{self.endpoint or constants.ENDPOINT}/{self.repo_id}/commit/{_checked(commit)}"
 
 
 def parse_url(repo_url: str) -> tuple[str | None, str]:
@@ -151,6 +175,13 @@ def parse_url(repo_url: str) -> tuple[str | None, str]:
         shown = masked(repo_url)
         raise ValueError(f"repo_url is {shown!r}; accepted: https://hub/owner/name, owner/name")
     return (f"{parts.scheme}://{parts.netloc}" if parts.scheme else None), name
+
+
+def _checked(commit: str | None) -> str | None:
+    """What the hub says is a commit, None if there is none."""
+    if commit is None or (isinstance(commit, str) and COMMIT.fullmatch(commit)):
+        return commit
+    raise HubUnavailable("what the hub answers names no commit", "damaged")
 
 
 def _api(endpoint: str | None, token: bool | str | None) -> Any:

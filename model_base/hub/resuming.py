@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from model_base.errors import HubUnavailable
 from model_base.hub.progress import Progress
-from model_base.hub.transport import speaks_xet
+from model_base.hub.transport import MAX_UNTOLD_BYTES, speaks_xet
 
 _PASSING = (500, 502, 503, 504)
 _WAITS_S = (1.0, 2.0, 4.0)
@@ -150,9 +150,10 @@ def _fetch_blob(
     if by_xet or (remote.size or 0) > MAX_HTTP_DOWNLOAD_SIZE:
         return False
     if not _HASH.fullmatch(etag):
-        if endpoint is None:
+        if endpoint is None and remote.size is not None:
             return False
-        raise HubUnavailable(f"{endpoint} gives no hash of {filename} of {repo_id!r}", "damaged")
+        hub, lacks = endpoint or "the hub", "hash" if remote.size is not None else "hash or size"
+        raise HubUnavailable(f"{hub} gives no {lacks} of {filename} of {repo_id!r}", "damaged")
     folder = repo_folder_name(repo_id=repo_id, repo_type="model")
     blob = cache / folder / "blobs" / etag
     lock = cache / ".locks" / folder / f"{etag}.lock"
@@ -162,8 +163,8 @@ def _fetch_blob(
         if blob.exists() and not anew:
             return True
         partial = _left_over(blob, keep=resuming)
-        progress.update(_size_of(partial))
-        for _ in range(2):  # what was left may be damaged; what comes whole is not
+        progress.update(begun := _size_of(partial))
+        for _ in range(2 if begun else 1):  # what was left may be damaged
             digest = _append_patiently(
                 partial, url, build_hf_headers(token=token), remote.size, etag, progress
             )
@@ -251,7 +252,7 @@ def _reporting_to(progress: Progress) -> Any:
 
 
 class _Bounded(io.BufferedWriter):
-    """A file that is added to, up to a size; beyond it the file is removed.
+    """A file that is added to, up to a size (None: a bound); beyond it the file is removed.
 
     Attributes:
         digest: of all that is in it; None once something was taken away.
@@ -260,13 +261,15 @@ class _Bounded(io.BufferedWriter):
     def __init__(self, path: Path, size: int | None, digest: Any = None) -> None:
         super().__init__(io.FileIO(path, "ab"))
         self._path, self._size, self.digest = path, size, digest
+        self._bound = MAX_UNTOLD_BYTES if size is None else size
 
     @override
     def write(self, data: Any, /) -> int:
-        if self._size is not None and self.tell() + len(data) > self._size:
+        if self.tell() + len(data) > self._bound:
             self._path.unlink()
+            why = "without telling how many" if self._size is None else "that it announced"
             raise HubUnavailable(
-                f"the hub sends more than the {self._size} bytes it announced", "damaged"
+                f"the hub sends more than the {self._bound} bytes {why}", "damaged"
             )
         if self.digest is not None:
             self.digest.update(data)

@@ -16,6 +16,8 @@ from model_base.errors import HubUnavailable
 
 MAX_WAIT_SECONDS = 120.0
 """How long a call waits for those that are under way in another manner."""
+MAX_UNTOLD_BYTES = 32 * 2**20
+"""Of an answer that is no file, or a file whose size was not told."""
 _CHUNK_BYTES = 2**20
 """A download takes a few times as much memory for each file, and loses as much if it is killed."""
 _GONE = ("tuna", "bfsu")
@@ -75,8 +77,12 @@ def speaks_xet(endpoint: str | None) -> bool:
 
 
 @contextlib.contextmanager
-def transport(proxies: Mapping[str, str | None] | None = None, xet: bool = True) -> Iterator[None]:
-    """Inside the block huggingface_hub's calls go through ``proxies``.
+def transport(
+    proxies: Mapping[str, str | None] | None = None,
+    xet: bool = True,
+    endpoint: str | None = None,
+) -> Iterator[None]:
+    """Inside the block huggingface_hub's calls go through ``proxies``, and answers are guarded.
 
     A block inside must want the same: it waits in vain otherwise.
 
@@ -84,6 +90,7 @@ def transport(proxies: Mapping[str, str | None] | None = None, xet: bool = True)
         proxies: as the library requests takes them, ``{"https": "host:port"}``; keys are a
             scheme, ``all``, or one of these with a host (``"http://host"``); None is no proxy.
         xet: whether the Xet protocol may be used. It knows no proxies, so never with them.
+        endpoint: address of the hub, which a token may be sent to; None is the default one.
 
     Raises:
         HubUnavailable: other calls took ``MAX_WAIT_SECONDS``.
@@ -94,7 +101,11 @@ def transport(proxies: Mapping[str, str | None] | None = None, xet: bool = True)
     ):
         raise ValueError("proxies is no map of addresses; accepted: {'https': 'http://host:port'}")
     wanted = frozenset((proxies or {}).items()), xet and not proxies
-    with _shared.used_as(wanted):
+    from huggingface_hub import constants
+
+    from model_base.hub.guard import GUARD
+
+    with _shared.used_as(wanted), GUARD.lets_token_to(endpoint or constants.ENDPOINT):
         yield
 
 
@@ -140,8 +151,10 @@ _shared = _Shared()
 
 def _install(proxies: frozenset[tuple[str, str | None]], xet: bool) -> Callable[[], None]:
     """Change huggingface_hub's settings; returns what changes them back."""
-    from huggingface_hub import constants, set_client_factory
+    from huggingface_hub import constants, get_session, set_client_factory
     from huggingface_hub.utils import _http
+
+    from model_base.hub.guard import GUARD
 
     mounts = _mounts(dict(proxies))
     undo = contextlib.ExitStack()
@@ -150,9 +163,15 @@ def _install(proxies: frozenset[tuple[str, str | None]], xet: bool) -> Callable[
     if not xet:
         undo.callback(setattr, constants, "HF_HUB_DISABLE_XET", constants.HF_HUB_DISABLE_XET)
         constants.HF_HUB_DISABLE_XET = True
+    usual = _http._GLOBAL_CLIENT_FACTORY
     if proxies:
-        undo.callback(set_client_factory, _http._GLOBAL_CLIENT_FACTORY)
-        set_client_factory(lambda: _client(mounts()))
+        undo.callback(set_client_factory, usual)
+        set_client_factory(lambda: GUARD.watch(_client(mounts())))
+    else:  # the client that there is stays, with its connections
+        undo.callback(setattr, _http, "_GLOBAL_CLIENT_FACTORY", usual)
+        _http._GLOBAL_CLIENT_FACTORY = lambda: GUARD.watch(usual())
+        undo.callback(lambda: GUARD.leave(get_session()))
+        GUARD.watch(get_session())
     return undo.close
 
 

@@ -7,6 +7,7 @@ another origin, as on the real hub: ``localhost`` instead of ``127.0.0.1``.
 import base64
 import contextlib
 import hashlib
+import itertools
 import json
 import socket
 import threading
@@ -96,6 +97,13 @@ class Hub:
         before_commit: called before a commit is taken, once.
         refuse_upload: the next large file is refused, once.
         failures: by method, statuses that questions for files are answered with first.
+        headers: take the place of those of every answer about a file; an empty one is not sent.
+        verify_at: where the client shall ask whether a large file has come.
+        next_page: where the list of files is said to go on.
+        failure_headers: of the answers of ``failures``.
+        is_endless: the list of files does not end.
+        renamed: what repositories are called now.
+        told_commit: takes the place of what a new commit is told by.
     """
 
     url: str = ""
@@ -115,6 +123,13 @@ class Hub:
     before_commit: Any = None
     refuse_upload: bool = False
     failures: dict[str, list[int]] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    verify_at: str = ""
+    next_page: str = ""
+    failure_headers: dict[str, str] = field(default_factory=dict)
+    is_endless: bool = False
+    renamed: dict[str, str] = field(default_factory=dict)
+    told_commit: dict[str, str] = field(default_factory=dict)
 
     def add(self, repo_id: str, files: Files, **fields: Any) -> Repository:
         """A repository with one commit."""
@@ -205,6 +220,7 @@ def add_accounts(app: FastAPI, hub: Hub) -> None:
         if not hub.may_write(user, namespace):
             raise HTTPException(401 if user is None else 403, "no right to create it")
         repo_id = f"{namespace}/{body['name']}"
+        repo_id = hub.renamed.get(repo_id, repo_id)
         url = {"url": f"{hub.url}/{repo_id}", "id": repo_id}
         if repo_id in hub.repositories:
             return Response(json.dumps({**url, "error": "there is one"}), 409)
@@ -244,8 +260,15 @@ def add_information(app: FastAPI, hub: Hub) -> None:
         return described(owner, name, hub.repository(request, owner, name), commit)
 
     @app.get("/api/models/{owner}/{name}/tree/{revision}")
-    def tree(request: Request, owner: str, name: str, revision: str) -> Any:
+    def tree(request: Request, response: Response, owner: str, name: str, revision: str) -> Any:
+        if request.url.hostname != "127.0.0.1":
+            note_token(hub, request)
+            return []
         files = hub.at(request, owner, name, revision).files
+        if hub.is_endless:
+            return StreamingResponse(itertools.repeat(b" " * 2**16))
+        if hub.next_page:
+            response.headers["Link"] = f'<{hub.next_page}>; rel="next"'
         return [
             {"type": "file", "path": path, "size": len(content), "oid": oid_of(path, content)}
             | ({"lfs": {"oid": oid_of(path, content), "size": len(content), "pointerSize": 130}}
@@ -292,7 +315,7 @@ def add_large_files(app: FastAPI, hub: Hub) -> None:
             {"oid": o["oid"], "size": o["size"]} if o["oid"] in hub.objects else
             {"oid": o["oid"], "size": o["size"], "actions": {
                 "upload": {"href": f"{elsewhere(hub)}/objects/{o['oid']}"},
-                "verify": {"href": f"{hub.url}/api/verify"}}}
+                "verify": {"href": hub.verify_at or f"{hub.url}/api/verify"}}}
             for o in (await request.json())["objects"]
         ]}  # fmt: skip
 
@@ -311,6 +334,8 @@ def add_large_files(app: FastAPI, hub: Hub) -> None:
 
     @app.post("/api/verify")
     async def verify(request: Request) -> Any:
+        if request.url.hostname != "127.0.0.1":
+            note_token(hub, request)
         body = await request.json()
         if len(hub.objects.get(body["oid"], b"")) != body["size"]:
             raise HTTPException(404, "no such object")
@@ -333,7 +358,8 @@ def add_commits(app: FastAPI, hub: Hub) -> None:
             apply(hub, files, change["key"], change["value"])
         made = repository.commit(files, header["value"]["summary"], revision)
         url = f"{hub.url}/{owner}/{name}/commit/{made.sha}"
-        return {"success": True, "commitOid": made.sha, "commitUrl": url, "hookOutput": ""}
+        told = {"commitOid": made.sha, "commitUrl": url, **hub.told_commit}
+        return {"success": True, "hookOutput": "", **told}
 
 
 def apply(hub: Hub, files: Files, key: str, value: dict[str, Any]) -> None:
@@ -351,19 +377,21 @@ def add_content(app: FastAPI, hub: Hub) -> None:
     @app.api_route("/{owner}/{name}/resolve/{revision}/{path:path}", methods=["GET", "HEAD"])
     def resolve(request: Request, owner: str, name: str, revision: str, path: str) -> Any:
         if hub.failures.get(request.method):
-            return Response(status_code=hub.failures[request.method].pop())
+            status = hub.failures[request.method].pop()
+            return Response(status_code=status, headers=hub.failure_headers)
         commit = hub.at(request, owner, name, revision)
         headers = {"X-Repo-Commit": commit.sha}
         if path not in commit.files:
             headers["X-Error-Code"] = "EntryNotFound"
-            raise HTTPException(404, "not found", headers)
+            raise HTTPException(404, "not found", headers | hub.headers)
         content = commit.files[path]
         oid = oid_of(path, content)
         if is_large(path):
             hub.objects[oid] = content
             headers |= {"X-Linked-Etag": f'"{oid}"', "X-Linked-Size": str(len(content))}
+            headers = {name: text for name, text in (headers | hub.headers).items() if text}
             return RedirectResponse(f"{elsewhere(hub)}/objects/{oid}", 302, headers)
-        headers["ETag"] = f'"{oid}"'
+        headers |= {"ETag": f'"{oid}"', **hub.headers}
         if request.method == "HEAD":
             return Response(headers={**headers, "Content-Length": str(len(content))})
         answer = hub.content(request, path, content)
