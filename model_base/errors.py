@@ -69,8 +69,8 @@ class HubUnavailable(ModelBaseError, OSError):
     """Raised when a hub repository, revision or file cannot be had.
 
     Attributes:
-        reason: one word for counting: ``unreachable``, ``not_found``, ``refused``, ``damaged``, ``slow`` or
-            ``conflict``.
+        reason: one word for counting: ``unreachable``, ``not_found``, ``refused``, ``damaged``,
+            ``slow`` or ``conflict``.
     """
 
     def __init__(self, text: str, reason: str = "unreachable") -> None:

@@ -153,6 +153,7 @@ class _Server(uvicorn.Server):
         grace_s = 0 if self._hurry else self._grace_s
         self._service.dataplane.leave(grace_s)
         self._service.events.close()
+        self._service.dataplane.hub.leave()
         asyncio.get_running_loop().call_later(grace_s + _HANG_UP_S, self._hang_up)
 
     def _hang_up(self) -> None:

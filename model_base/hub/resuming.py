@@ -161,6 +161,7 @@ def _fetch_blob(
         parent.mkdir(parents=True, exist_ok=True)
     with WeakFileLock(lock):
         if blob.exists() and not anew:
+            progress.update(blob.stat().st_size)  # another download has brought it meanwhile
             return True
         partial = _left_over(blob, keep=resuming)
         progress.update(begun := _size_of(partial))

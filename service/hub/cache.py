@@ -7,6 +7,8 @@ from typing import Any
 from service.core.errors import Conflict, NotFound
 from service.core.hub import CachedRepository, CachedRevision
 
+_TRIES = 5
+
 
 def cached(served: Sequence[tuple[str, Path]]) -> list[CachedRepository]:
     """The model repositories in the cache, by name.
@@ -41,7 +43,7 @@ def delete(repo_id: str, revision: str | None, served: Sequence[tuple[str, Path]
         Bytes that are free now.
 
     Raises:
-        Conflict: a model is served from it.
+        Conflict: a model is served from it, or it cannot be deleted.
         NotFound: it is not in the cache.
     """
     cache = _scanned()
@@ -57,18 +59,30 @@ def delete(repo_id: str, revision: str | None, served: Sequence[tuple[str, Path]
         if any(folder.is_relative_to(each.snapshot_path) for each in gone):
             raise Conflict(f"{repo_id!r} is served as {name!r}: unload that first")
     plan = cache.delete_revisions(*(each.commit_hash for each in gone))
-    plan.execute()
+    try:
+        plan.execute()
+    except OSError as error:
+        raise Conflict(f"{repo_id!r} cannot be deleted: {error.strerror}") from error
     return int(plan.expected_freed_size)
 
 
-def _scanned() -> Any:
-    """What huggingface_hub finds in its cache; None if there is none."""
+def _scanned(tries_left: int = _TRIES) -> Any:
+    """What huggingface_hub finds in its cache; None if there is none.
+
+    Raises:
+        Conflict: it cannot be read, or others write to it all the time.
+    """
     from huggingface_hub import CacheNotFound, scan_cache_dir
 
     try:
         return scan_cache_dir()
     except CacheNotFound:
         return None
+    except (OSError, ValueError) as error:  # a file that was there may be there no more
+        if tries_left:
+            return _scanned(tries_left - 1)
+        why = error.strerror if isinstance(error, OSError) else "it is no folder"
+        raise Conflict(f"the cache of the hub cannot be read: {why}") from error
 
 
 def _models(cache: Any) -> list[Any]:

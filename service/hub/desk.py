@@ -7,6 +7,7 @@ from typing import Protocol
 
 from typing_extensions import override
 
+from service.core.errors import Conflict
 from service.core.hub import CachedRepository, Follow, FollowOrder, HubJob, PullOrder, PushOrder
 from service.hub.cache import cached, delete
 from service.hub.follow import Follows
@@ -43,6 +44,9 @@ class HubDesk(Protocol):
 
     def unfollow(self, model: str) -> None:
         """Follow no more; what is served stays."""
+
+    def leave(self) -> None:
+        """Take no more jobs, and end every stream of events."""
 
     async def cached(self) -> Sequence[CachedRepository]:
         """The repositories in the cache."""
@@ -97,11 +101,19 @@ class LocalHubDesk(HubDesk):
         self._follows.end(model)
 
     @override
+    def leave(self) -> None:
+        self._jobs.leave()
+
+    @override
     async def cached(self) -> Sequence[CachedRepository]:
         return await asyncio.to_thread(cached, self._served())
 
     @override
     async def delete(self, repo_id: str, revision: str | None) -> int:
+        for version in self._repository.all():
+            is_of_it = version.spec.source.partition("@")[0] == repo_id
+            if is_of_it and version.folder is None and not version.is_settled:
+                raise Conflict(f"model {version.spec.name!r} is downloading {repo_id!r}")
         self._jobs.refuse_if_moving(repo_id)
         return await asyncio.to_thread(delete, repo_id, revision, self._served())
 

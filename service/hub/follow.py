@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from service.core.errors import BadRequest, ModelNotFound, NotFound, ServiceError
+from service.core.errors import BadRequest, Conflict, ModelNotFound, NotFound, ServiceError
 from service.core.hub import Follow, FollowOrder, JobState, PullOrder
 from service.core.messages import ModelSpec
 from service.core.names import name_problem
@@ -18,6 +18,12 @@ from service.repository.repository import Repository
 from service.repository.sources import Sources
 
 logger = logging.getLogger("service.hub")
+
+_MAX_FOLLOWS = 100
+
+
+class NotServed(Exception):
+    """Raised when a commit is not served; the text says why."""
 
 
 class Follows:
@@ -37,6 +43,7 @@ class Follows:
         self._sources = sources
         self._repository = repository
         self._jobs = jobs
+        self._turns = asyncio.Semaphore(settings.parallel)
         self._follows: dict[str, Follow] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._store: JobStore | None = None
@@ -60,7 +67,10 @@ class Follows:
 
         Raises:
             BadRequest: the model's name is none, or the repository may not be used.
+            Conflict: too many are followed.
         """
+        if order.model not in self._follows and len(self._follows) >= _MAX_FOLLOWS:
+            raise Conflict(f"{_MAX_FOLLOWS} models follow a branch: end one of them first")
         if problem := name_problem(order.model):
             raise BadRequest(problem)
         self._sources.on_hub(order.repo_id, order.branch)
@@ -94,13 +104,15 @@ class Follows:
         return follow
 
     async def _poll(self, order: FollowOrder) -> None:
-        failed = ""
+        tried = ""
         while True:
             try:
                 commit = await self._head(order)
-                if commit not in (failed, self._follows[order.model].commit):
-                    failed = "" if await self._update(order, commit) else commit
-            except (HubFailed, ServiceError) as error:
+                if commit not in (tried, self._follows[order.model].commit):
+                    await self._pull(order, commit)
+                    tried = commit
+                    await self._serve(order, commit)
+            except (NotServed, HubFailed, ServiceError) as error:
                 self._note(order, error=str(error))
             except Exception as error:  # the edge of the poll: it goes on
                 logger.exception("%s cannot follow %s", order.model, order.repo_id)
@@ -108,18 +120,21 @@ class Follows:
             await asyncio.sleep(order.interval_s)
 
     async def _head(self, order: FollowOrder) -> str:
+        self._sources.on_hub(order.repo_id, order.branch)  # may have changed with a restart
         words = {"repo_id": order.repo_id, "revision": order.branch}
-        found = await transfer("head", words, self._settings.hub_token, lambda _: None)
+        async with self._turns:
+            found = await transfer("head", words, self._settings.hub_token, lambda _: None)
         self._note(order, checked_s=time.time())
         return str(found["commit"])
 
-    async def _update(self, order: FollowOrder, commit: str) -> bool:
-        """Pull a commit and serve it; whether it is served now. The old one stays until it is."""
+    async def _pull(self, order: FollowOrder, commit: str) -> None:
         begun = self._jobs.pull(PullOrder(order.repo_id, commit))
         job = await self._jobs.wait(begun.id)
         if job.state is not JobState.DONE:
-            self._note(order, error=f"{commit[:12]} is not pulled: {job.error or job.state}")
-            return False
+            raise NotServed(f"{commit[:12]} is not pulled: {job.error or job.state}")
+
+    async def _serve(self, order: FollowOrder, commit: str) -> None:
+        """Load a commit that was pulled; what is served stays until it is ready."""
         spec = self._spec(order, commit)
         try:
             version = self._repository.get(spec.name, spec.version)
@@ -128,11 +143,9 @@ class Follows:
         if version is None or version.is_settled:
             self._repository.load(spec)
             version = self._repository.get(spec.name, spec.version)
-        if await version.wait_until_ready():
-            self._note(order, commit=commit, error=None)
-            return True
-        self._note(order, error=f"{commit[:12]} is not served: {version.reason or version.state}")
-        return False
+        if not await version.wait_until_ready():
+            raise NotServed(f"{commit[:12]} is not served: {version.reason or version.state}")
+        self._note(order, commit=commit, error=None)
 
     def _spec(self, order: FollowOrder, commit: str) -> ModelSpec:
         """Of the new version: run as the present one is."""

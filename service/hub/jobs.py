@@ -16,7 +16,7 @@ from service.core.messages import ModelSpec
 from service.core.metrics import Metrics
 from service.core.names import spec_problem
 from service.core.settings import SyncSettings
-from service.hub.store import JobStore, Order
+from service.hub.store import KEPT, JobStore, Order
 from service.repository.download import HubFailed, Transfer, transfer
 from service.repository.repository import Repository
 from service.repository.sources import Sources
@@ -56,7 +56,7 @@ class HubJobs:
     def start(self, store: JobStore) -> None:
         """Take up what the last run of the service left: pulls go on, pushes are interrupted."""
         self._store = store
-        for job in store.all():
+        for job, order in store.all():
             self._jobs[job.id] = job
             if job.state.is_settled:
                 continue
@@ -64,17 +64,21 @@ class HubJobs:
                 self._put(replace(job, state=JobState.INTERRUPTED, error=_ENDED))
             else:
                 self._put(replace(job, state=JobState.QUEUED))
-                self._begin(job.id, store.order(job))
+                self._begin(job.id, order)
         self._count()
+
+    def leave(self) -> None:
+        """Take no more jobs, and end every stream of events."""
+        self._leaving = True
+        self._tell()
 
     async def close(self) -> None:
         """End what runs; the next ``start`` takes it up."""
-        self._leaving = True
+        self.leave()
         for task in self._tasks.values():
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks.values())
-        self._tell()
 
     def pull(self, order: PullOrder) -> HubJob:
         """Begin to download a model; returns at once.
@@ -104,7 +108,9 @@ class HubJobs:
         if (order.model is None) == (order.path is None):
             raise BadRequest("give exactly one of model and path")
         if order.model is not None:
-            folder = self._repository.get(order.model).folder
+            version = self._repository.get(order.model)
+            folder = version.folder
+            self._sources.find(version.spec.source)  # its links still lead where they may
         else:
             folder = self._sources.find(order.path or "").folder
         if folder is None:
@@ -120,10 +126,16 @@ class HubJobs:
             uuid.uuid4().hex, kind, JobState.QUEUED, order.repo_id, revision, created_s=time.time()
         )
         self._jobs[job.id] = job
+        self._forget_oldest()
         self._store.add(job, order)
         self._begin(job.id, order)
         self._count()
         return job
+
+    def _forget_oldest(self) -> None:
+        settled = [job.id for job in self._jobs.values() if job.state.is_settled]
+        for job_id in settled[:-KEPT]:
+            del self._jobs[job_id]
 
     def _begin(self, job_id: str, order: Order) -> None:
         task = asyncio.create_task(self._run(job_id, order), name=f"job {job_id}")
@@ -228,8 +240,11 @@ class HubJobs:
         self._repository.load(spec)
 
     def _words(self, order: Order) -> Mapping[str, Any]:
+        """What its process is told; what was allowed once may be refused after a restart."""
         if isinstance(order, PullOrder):
+            self._sources.on_hub(order.repo_id, order.revision)
             return {"repo_id": order.repo_id, "revision": order.revision}
+        self._sources.on_hub(order.repo_id, None)
         words = asdict(order) | {"folder": self._folder_of(order)}
         return {name: value for name, value in words.items() if name not in ("model", "path")}
 

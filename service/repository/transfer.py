@@ -22,6 +22,7 @@ from service.tasks.sentence_transformers import TRANSFORMER_FILES
 
 _MAX_MODULES = 3  # transformer, pooling, normalization
 _EVERY_S = 0.2
+_MAX_CHARACTERS = 2000
 
 
 def run(kind: str, order: Mapping[str, Any]) -> int:
@@ -34,7 +35,7 @@ def run(kind: str, order: Mapping[str, Any]) -> int:
         _say(_KINDS[kind](**order))
     except (ModelBaseError, TokenizerError) as error:
         reason = error.reason if isinstance(error, HubUnavailable) else "unusable"
-        _say({"error": _sentence(error), "reason": reason})
+        _say({"error": _sentence(error)[:_MAX_CHARACTERS], "reason": reason})
         return 1
     except OSError as error:  # its text would tell paths
         _say({"error": error.strerror or type(error).__name__, "reason": "disk"})

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.hub.standin import TOKEN, Hub, running
@@ -156,6 +157,48 @@ def test_jobs_wait_for_their_turn_and_can_be_cancelled(
     third = server.post("/hub/pull", {"repo_id": NAME}).headers["Location"]
     assert settled(server, third, wait_until)["state"] == "done"
     assert server.get(first).json()["state"] == "cancelled"
+
+
+def test_what_is_not_allowed_any_more_is_not_taken_up(
+    serve: Any, hub: Hub, wait_until: Any
+) -> None:
+    server = serve(sync__parallel="1")
+    asked = hold(hub)
+    locations = [server.post("/hub/pull", {"repo_id": NAME}).headers["Location"] for _ in range(2)]
+    server.post("/hub/follow", {"model": "mine", "repo_id": NAME})
+    assert asked.wait(30)
+    server.stop(signal.SIGKILL)
+    hub.go_on.set()
+    again = serve(sync__allowed='["acme"]')
+    for location in locations:
+        job = settled(again, location, wait_until)
+        assert (job["state"], "not allowed" in job["error"]) == ("failed", True)
+    (row,) = wait_until(lambda: [r for r in again.get("/hub/follow").json() if r["error"]])
+    assert "not allowed" in row["error"]
+
+
+def test_a_stream_of_a_job_ends_with_the_service(serve: Any, hub: Hub) -> None:
+    server = serve(worker__grace_s="600")
+    asked = hold(hub)
+    location = server.post("/hub/pull", {"repo_id": NAME}).headers["Location"]
+    assert asked.wait(30)
+    with httpx.stream("GET", f"{server.address}{location}/events", timeout=60) as stream:
+        lines = stream.iter_lines()
+        assert next(lines) == "event: job"
+        server.send(signal.SIGTERM)
+        assert '"running"' in next(lines)
+        assert not any("data: " in line and '"done"' in line for line in lines)
+    assert server.wait() == 0
+
+
+def test_what_a_model_is_just_loaded_from_is_not_deleted(serve: Any, hub: Hub) -> None:
+    server = serve()
+    asked = hold(hub)
+    assert server.post("/models", {"name": "mine", "source": NAME}).status_code == 202
+    assert asked.wait(30)
+    refused = server.call("DELETE", f"/hub/models/{NAME}")
+    assert refused.status_code == 409
+    assert "'mine' is downloading" in refused.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

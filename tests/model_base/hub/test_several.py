@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 
 from model_base import HubUnavailable
@@ -60,6 +61,21 @@ def test_one_progress_tells_of_all_that_is_fetched(shards: Hub, resuming: bool) 
     assert found.pop("absent") is None
     assert all(found.values())
     assert (progress.expected, progress.come, progress.files) == ([5000, 2], 5000, 2)
+
+
+def test_what_another_brings_meanwhile_counts(shards: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, progress = "model-2.safetensors", Recorded()
+    files = HubRepository(NAME, None, {}, progress)
+    ask = huggingface_hub.get_hf_file_metadata
+
+    def ask_while_another_downloads(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", ask)
+        model_files(NAME).find(name)
+        return ask(*args, **kwargs)
+
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", ask_while_another_downloads)
+    assert files.find(name) is not None
+    assert (progress.expected, progress.come, progress.files) == ([2000, 1], 2000, 1)
 
 
 def test_what_was_begun_counts_and_what_is_of_no_use_does_not(shards: Hub, tmp_path: Path) -> None:

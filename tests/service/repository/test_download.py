@@ -1,6 +1,7 @@
 import asyncio
 import json
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,6 +73,38 @@ def test_a_download_whose_process_dies_is_a_failure(hub: socket.socket) -> None:
                 await asyncio.wait_for(task, 10)
 
     asyncio.run(test())
+
+
+def test_a_hub_that_says_nothing_is_given_up(
+    hub: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.repository.download._STALLED_S", {"pull": 0.01})
+
+    async def test() -> None:
+        with pytest.raises(HubFailed, match=r"the hub has sent nothing for 0\.01 s") as caught:
+            await asyncio.wait_for(fetched(SOURCE), 30)
+        assert caught.value.reason == "stalled"
+        assert psutil.Process().children() == []
+
+    asyncio.run(test())
+
+
+def test_what_the_process_says_besides_is_logged_on_lines_of_ours_without_the_token(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    says = "import sys; sys.stderr.write('Bearer hf_secret\\r\\x1b[31mready\\n' + 'x\\n' * 999)"
+    command = [sys.executable, "-c", says]
+    monkeypatch.setattr("service.repository.download.module_command", lambda *_: command)
+
+    async def test() -> None:
+        with pytest.raises(HubFailed, match="its process ended"):
+            await download(SOURCE, "hf_secret", lambda transfer: None)
+
+    asyncio.run(test())
+    first, *others = [record.getMessage() for record in caplog.records]
+    assert first == r"pull of owner/name: Bearer (token)\r\x1b[31mready"
+    assert set(others) == {"pull of owner/name: x"}
+    assert len(others) < 500
 
 
 @pytest.fixture
