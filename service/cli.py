@@ -146,11 +146,18 @@ def _add_sync(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     pull.add_argument("--revision", help="branch, tag or commit (default: main)")
     push = commands.add_parser("push", help="upload a model to the hub", description=_PUSH)
     push.set_defaults(
-        run=_sync, ask=lambda sync, o: sync.push(o.source, o.repo_id, o.message, _hub_token())
+        run=_sync,
+        ask=lambda sync, o: sync.push(
+            o.source, o.repo_id, o.message, _hub_token(), o.max_shard_size
+        ),
     )
     push.add_argument("source", metavar="PATH_OR_MODEL", help="folder, or owner/name in the cache")
     push.add_argument("repo_id", metavar="REPO", help="owner/name on the hub; made if need be")
     push.add_argument("--message", help="of the commit (default: add model)")
+    push.add_argument(
+        "--max-shard-size", metavar="SIZE",
+        help="most bytes of a weight file, such as 512MiB (default: the files as they are)",
+    )  # fmt: skip
     cache = commands.add_parser("cache", help="what was downloaded from the hub").add_subparsers(
         required=True, metavar="COMMAND"
     )

@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+from model_base.checkpoints.sharding import convert_file_size_to_int
 from model_base.errors import ModelBaseError
 from model_base.hub.files import HubRepository
 from model_base.hub.progress import Bar
@@ -11,8 +12,9 @@ from model_base.tokenization.json_files import TokenizerError
 from service.core.errors import ServiceError
 from service.core.hub import CachedRepository
 from service.hub.cache import cached, delete
+from service.repository.outgoing import push_folder
 from service.repository.sources import Sources
-from service.repository.transfer import fetch_model, files_to_push
+from service.repository.transfer import fetch_model
 
 _UNITS = ("B", "KB", "MB", "GB", "TB")
 
@@ -36,7 +38,10 @@ def pull(repo_id: str, revision: str | None, token: str | None) -> Path:
         raise SyncFailed(f"cannot download {repo_id}: {error}") from error
 
 
-def push(path_or_model: str, repo_id: str, message: str | None, token: str | None) -> str:
+def push(
+    path_or_model: str, repo_id: str, message: str | None, token: str | None,
+    max_shard_size: str | None = None,
+) -> str:  # fmt: skip
     """Make a repository's files those of a folder, or of a model in the cache.
 
     Returns:
@@ -47,6 +52,8 @@ def push(path_or_model: str, repo_id: str, message: str | None, token: str | Non
     """
     folder = Path(path_or_model)
     try:
+        if max_shard_size is not None:
+            convert_file_size_to_int(max_shard_size)
         if not folder.is_dir():
             source = Sources((), (), hub=True).on_hub(path_or_model, None)
             files = HubRepository(source.repo_id, None, {"local_files_only": True})
@@ -54,8 +61,8 @@ def push(path_or_model: str, repo_id: str, message: str | None, token: str | Non
                 raise SyncFailed(f"{path_or_model} is neither a folder nor a model in the cache")
             folder = config.parent
         repository = WritableRepository.open(repo_id, token=token)
-        return repository.commit(folder, files_to_push(folder), message or "add model")
-    except (ModelBaseError, ServiceError, OSError) as error:
+        return push_folder(folder, repository, message, max_shard_size)
+    except (ModelBaseError, ServiceError, OSError, ValueError) as error:
         raise SyncFailed(f"cannot push {path_or_model}: {error}") from error
 
 

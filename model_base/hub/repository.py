@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -11,7 +12,9 @@ from urllib.parse import urlsplit
 from model_base.errors import HubConflict, HubUnavailable
 from model_base.hub.failures import failing_as_ours
 from model_base.hub.names import COMMIT
+from model_base.hub.progress import Bar, Progress
 from model_base.hub.transport import checked_endpoint, checked_token, masked, speaks_xet, transport
+from model_base.hub.uploads import upload
 
 MAX_FILES = 100_000
 """Files and folders of a repository."""
@@ -73,7 +76,12 @@ class WritableRepository:
             return cls(name, endpoint, token, _checked(info.sha), files)
 
     def commit(
-        self, folder: Path, names: Iterable[str], message: str, gone: Iterable[str] = ()
+        self,
+        folder: Path,
+        names: Iterable[str],
+        message: str,
+        gone: Iterable[str] = (),
+        progress: Progress | None = None,
     ) -> str:
         """Make the repository's files those of a folder, in one commit or none if they are.
 
@@ -84,6 +92,8 @@ class WritableRepository:
             names: which of them; others in the repository stay.
             message: of the commit.
             gone: files of the repository that are removed.
+            progress: told of the files' bytes as they go, and at the end of those that the hub has
+                already; None shows a bar.
 
         Returns:
             The address of the commit, of the present one if there was nothing to change.
@@ -92,23 +102,45 @@ class WritableRepository:
             HubConflict: another commit since the repository was opened changed one of the files.
             HubUnavailable: the hub refused or cannot be reached.
         """
-        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
-
         added, gone = sorted(names), sorted(gone)
-        changes: list[Any] = [CommitOperationAdd(name, folder / name) for name in added]
+        reporting = Bar(self.repo_id) if progress is None else contextlib.nullcontext(progress)
+        with reporting as told:
+            return self._commit(folder, added, gone, message, told)
+
+    def _commit(
+        self, folder: Path, added: list[str], gone: list[str], message: str, progress: Progress
+    ) -> str:
+        from huggingface_hub import CommitOperationDelete
+
+        left = {name: (folder / name).stat().st_size for name in added}
+        progress.expect(sum(left.values()), len(left))
+
+        def tell(name: str, num_bytes: int) -> None:
+            left[name] -= num_bytes
+            progress.update(num_bytes)
+
+        changes: list[Any] = [upload(name, folder / name, partial(tell, name)) for name in added]
         changes += [CommitOperationDelete(name, is_folder=False) for name in gone]
-        doing, head = f"push to {self.repo_id!r}", self.head
+        commit = self._commit_patiently(changes, message, {*added, *gone})
+        for name in added:
+            tell(name, left[name])
+            progress.finish()
+        return self._url_of(commit)
+
+    def _commit_patiently(self, changes: list[Any], message: str, names: set[str]) -> str | None:
+        """Commit, upon what others have committed meanwhile if need be."""
+        head = self.head
         for races_left in reversed(range(_MAX_RACES)):
             try:
-                with self._asking(doing, xet=speaks_xet(self.endpoint)):
+                with self._asking(f"push to {self.repo_id!r}", xet=speaks_xet(self.endpoint)):
                     done = _api(self.endpoint, self.token).create_commit(
                         self.repo_id, changes, commit_message=message, parent_commit=head
                     )
-                    return self._url_of(done.oid)
+                    return str(done.oid)
             except HubConflict:
                 if not races_left:
                     raise
-                head = self._after_race(head, {*added, *gone})
+                head = self._after_race(head, names)
         raise AssertionError("the last race is raised")
 
     def _after_race(self, head: str | None, ours: set[str]) -> str | None:
@@ -152,7 +184,7 @@ class WritableRepository:
         ):
             yield
 
-    def _url_of(self, commit: str) -> str:
+    def _url_of(self, commit: str | None) -> str:
         """Where the hub shows a commit; what it says itself may be anything."""
         from huggingface_hub import constants
 

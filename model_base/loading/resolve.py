@@ -4,6 +4,7 @@ Source: transformers 4.19.2, ``PreTrainedModel.from_pretrained`` (lookup order);
 before ``.bin``, whole or sharded, as every later version has it.
 """
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,12 @@ class Kind:
     def flag(self) -> str:
         """The argument of ``from_pretrained`` that asks another stack for it."""
         return f"from_{self.writer.removesuffix('1')}" if self.writer else ""
+
+    def has(self, name: str) -> bool:
+        """Whether a file of this name is of this kind: whole, a shard, or an index."""
+        stem, _, suffix = map(re.escape, self.whole.rpartition("."))
+        pattern = rf"{stem}(-\d+-of-\d+)?\.{suffix}(\.index\.json)?"
+        return name in self.beside or re.fullmatch(pattern, name) is not None
 
 
 _MAX_LISTED = 5

@@ -47,6 +47,7 @@ class PushOrder:
         path: a folder inside the model folders.
         private: of a new repository; None is the namespace's default.
         create: whether a repository may be made.
+        max_shard_size: most bytes of a weight file, such as ``"512MiB"``; None leaves them.
     """
 
     repo_id: str
@@ -55,6 +56,7 @@ class PushOrder:
     commit_message: str | None = None
     private: bool | None = None
     create: bool = True
+    max_shard_size: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What the process between the hub and this machine does; it tells of it in lines of JSON."""
 
 import json
-import sys
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +18,7 @@ from model_base.hub.repository import WritableRepository
 from model_base.loading.resolve import resolve_any
 from model_base.tokenization.auto import FILES as TOKENIZER_FILES
 from model_base.tokenization.json_files import TokenizerError, read_json
+from service.repository.outgoing import push_folder
 from service.tasks.sentence_transformers import TRANSFORMER_FILES
 
 _MAX_MODULES = 3  # transformer, pooling, normalization
@@ -53,27 +54,15 @@ def pull(repo_id: str, revision: str | None) -> dict[str, Any]:
 
 
 def push(
-    repo_id: str, folder: str, commit_message: str | None, private: bool | None, create: bool
-) -> dict[str, Any]:
+    repo_id: str, folder: str, commit_message: str | None, private: bool | None, create: bool,
+    max_shard_size: int | str | None,
+) -> dict[str, Any]:  # fmt: skip
     """Make the files of a repository those of a folder, in one commit."""
-    root, progress = Path(folder), Told()
-    sizes = files_to_push(root)
-    progress.expect(sum(sizes.values()), len(sizes))
-    progress.say()
+    progress = Told()
     repository = WritableRepository.open(repo_id, private=private, create=create)
-    url = repository.commit(root, sizes, commit_message or "add model")
-    for size in sizes.values():
-        progress.update(size)
-        progress.finish()
+    url = push_folder(Path(folder), repository, commit_message, max_shard_size, progress)
     progress.say()
     return {"commit_url": url, "commit": url.rpartition("/")[2]}
-
-
-def files_to_push(folder: Path) -> dict[str, int]:
-    """Names and sizes of a folder's files; what begins with a dot is nobody's business."""
-    names = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
-    shown = [name for name in names if not any(part.startswith(".") for part in name.parts)]
-    return {name.as_posix(): (folder / name).stat().st_size for name in shown}
 
 
 def head(repo_id: str, revision: str | None) -> dict[str, Any]:
@@ -92,8 +81,8 @@ class Told(Progress):
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._now = [0, 0, 0, 0]
-        self._last_s = 0.0
+        self._now = self._told = (0, 0, 0, 0)
+        threading.Thread(target=self._keep_telling, daemon=True).start()
 
     @override
     def expect(self, num_bytes: int, num_files: int) -> None:
@@ -107,23 +96,26 @@ class Told(Progress):
     def finish(self) -> None:
         self._add(0, 0, 1, 0)
 
-    def _add(self, *more: int) -> None:
+    def _add(self, done: int, total: int, files_done: int, files_total: int) -> None:
         with self._lock:
-            self._now = [have + new for have, new in zip(self._now, more, strict=True)]
-            if time.monotonic() - self._last_s < _EVERY_S:
-                return
-            self._last_s = time.monotonic()
-        self.say()
+            have = self._now
+            self._now = have[0] + done, have[1] + total, have[2] + files_done, have[3] + files_total
+
+    def _keep_telling(self) -> None:
+        while True:
+            time.sleep(_EVERY_S)
+            self.say()
 
     def say(self) -> None:
-        """Write how far it is now."""
+        """Write how far it is now, if that is news."""
         with self._lock:
-            _say({"progress": self._now})
+            if self._now != self._told:
+                self._told = self._now
+                _say({"progress": self._now})
 
 
 def _say(message: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
+    os.write(1, json.dumps(message).encode() + b"\n")  # sys.stdout has a lock that threads die with
 
 
 def _sentence(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 """Models between a hub and the service: jobs, their lives and ends, and the cache."""
 
 import json
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -231,7 +232,12 @@ def test_a_served_model_and_a_folder_are_pushed(
         assert job["commit_url"] == f"{hub.url}/{repo_id}/commit/{repository.head.sha}"
         assert job["bytes_done"] == job["bytes_total"] == sum(map(len, files.values()))
         assert files.items() <= repository.head.files.items()
+    body = {"path": tiny.name, "repo_id": "owner/path", "max_shard_size": "50KB"}
+    location = server.post("/hub/push", body).headers["Location"]
+    assert settled(server, location, wait_until)["state"] == "done"
+    assert "model.safetensors.index.json" in hub.repositories["owner/path"].head.files
     for body, words in (
+        ({"repo_id": NAME, "model": tiny.name, "max_shard_size": "much"}, "max_shard_size"),
         ({"repo_id": NAME}, "exactly one of model and path"),
         ({"repo_id": NAME, "path": "../x"}, "'..'"),
         ({"repo_id": NAME, "model": "absent"}, "is not served here"),
@@ -243,6 +249,24 @@ def test_a_served_model_and_a_folder_are_pushed(
     location = server.post("/hub/push", absent).headers["Location"]
     assert settled(server, location, wait_until)["state"] == "failed"
     assert "owner/absent" not in hub.repositories
+
+
+def test_the_bytes_of_a_push_are_told_as_they_go(
+    serve: Any, hub: Hub, tmp_path: Path, tiny: Path, wait_until: Any
+) -> None:
+    folder = tiny.parent / "large"
+    shutil.copytree(tiny, folder)
+    (folder / "second.safetensors").write_bytes(bytes(30_000_000))
+    server = serve()
+    hub.holds_uploads = True
+    location = server.post("/hub/push", {"path": "large", "repo_id": "owner/l"}).headers["Location"]
+    job = wait_until(lambda: (found := server.get(location).json())["bytes_done"] and found)
+    assert job["state"] == "running"
+    assert 0 < job["bytes_done"] < job["bytes_total"]
+    hub.go_on.set()
+    job = settled(server, location, wait_until)
+    assert (job["state"], job["bytes_done"]) == ("done", job["bytes_total"])
+    assert job["files_done"] == job["files_total"]
 
 
 def test_a_model_follows_a_branch_and_keeps_what_works(

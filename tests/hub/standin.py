@@ -4,6 +4,7 @@ Repositories live in memory. Large files (by their ending) go by git LFS and are
 another origin, as on the real hub: ``localhost`` instead of ``127.0.0.1``.
 """
 
+import asyncio
 import base64
 import contextlib
 import hashlib
@@ -97,6 +98,7 @@ class Hub:
         before_commit: called before a commit is taken, once.
         refuse_upload: the next large file is refused, once.
         failures: by method, statuses that questions for files are answered with first.
+        holds_uploads: files of a megabyte and more are not read before ``go_on``.
         headers: take the place of those of every answer about a file; an empty one is not sent.
         verify_at: where the client shall ask whether a large file has come.
         next_page: where the list of files is said to go on.
@@ -123,6 +125,7 @@ class Hub:
     before_commit: Any = None
     refuse_upload: bool = False
     failures: dict[str, list[int]] = field(default_factory=dict)
+    holds_uploads: bool = False
     headers: dict[str, str] = field(default_factory=dict)
     verify_at: str = ""
     next_page: str = ""
@@ -322,6 +325,8 @@ def add_large_files(app: FastAPI, hub: Hub) -> None:
     @app.put("/objects/{oid}")
     async def upload(request: Request, oid: str) -> Any:
         note_token(hub, request)
+        if hub.holds_uploads and int(request.headers["content-length"]) >= 1_000_000:
+            await asyncio.to_thread(hub.go_on.wait, 60)
         content = await request.body()
         if hub.refuse_upload:
             hub.refuse_upload = False

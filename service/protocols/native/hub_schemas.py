@@ -12,6 +12,10 @@ RepoId = Annotated[
 ]
 Revision = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^\w[\w./-]*$")]
 
+ShardSize = Annotated[
+    str, Field(pattern=r"^[1-9]\d{0,8}(KB|MB|GB|KiB|MiB|GiB)$", examples=["5GB", "512MiB"])
+]
+
 
 class PullBody(StrictBody):
     """Body of POST /hub/pull."""
@@ -37,6 +41,9 @@ class PushBody(StrictBody):
     commit_message: str | None = Field(None, min_length=1, max_length=500)
     private: bool | None = Field(None, description="Of a new repository.")
     create: bool = Field(True, description="Whether the repository may be made.")
+    max_shard_size: ShardSize | None = Field(
+        None, description="Most bytes of a weight file; default: the files as they are."
+    )
 
 
 class FollowBody(StrictBody):
