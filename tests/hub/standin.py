@@ -4,7 +4,6 @@ Repositories live in memory. Large files (by their ending) go by git LFS and are
 another origin, as on the real hub: ``localhost`` instead of ``127.0.0.1``.
 """
 
-import asyncio
 import base64
 import contextlib
 import hashlib
@@ -12,6 +11,7 @@ import itertools
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,6 +51,7 @@ class Repository:
     private: bool = False
     gated: bool = False
     refs: dict[str, Commit] = field(default_factory=dict)
+    tags: dict[str, Commit] = field(default_factory=dict)
 
     def commit(self, files: Files, message: str, branch: str = "main") -> Commit:
         parent = self.refs.get(branch)
@@ -73,8 +74,8 @@ class Repository:
         return found
 
     def find(self, revision: str) -> Commit | None:
-        if revision in self.refs:
-            return self.refs[revision]
+        if revision in self.refs | self.tags:
+            return (self.refs | self.tags)[revision]
         for commit in self.refs.values():
             while commit is not None:
                 if commit.sha == revision:
@@ -92,6 +93,9 @@ class Hub:
         sent: for each answer with a file's content its path, first byte and number of bytes.
         tokens: authorization headers that came with questions about repositories.
         tokens_elsewhere: authorization headers that reached the other origin; must stay empty.
+        page: entries of a page of a list of files.
+        parts: bytes of a part of a large file, larger ones come in several; None: all in one.
+        bytes_per_second: of content; None is as fast as it goes.
         cut_after: the next answer with content ends after so many bytes, once; content that is
             asked for then sets ``asked_again``, waits for ``go_on`` and is not had.
         corrupt: content is sent as zeros.
@@ -117,6 +121,9 @@ class Hub:
     uploads: list[str] = field(default_factory=list)
     tokens: list[str | None] = field(default_factory=list)
     tokens_elsewhere: list[str] = field(default_factory=list)
+    page: int = 1000
+    parts: int | None = None
+    bytes_per_second: int | None = None
     cut_after: int | None = None
     was_cut: bool = False
     corrupt: bool = False
@@ -139,6 +146,16 @@ class Hub:
         repository = self.repositories[repo_id] = Repository(**fields)
         repository.commit({".gitattributes": b"*.safetensors filter=lfs\n", **files}, "first")
         return repository
+
+    @property
+    def elsewhere(self) -> str:
+        """Another origin, which large files go to and come from."""
+        return self.url.replace("127.0.0.1", "localhost")
+
+    def note_token(self, request: Request) -> None:
+        """Remember a token that came where none should."""
+        if (header := request.headers.get("authorization")) is not None:
+            self.tokens_elsewhere.append(header)
 
     def user(self, request: Request) -> str | None:
         header = request.headers.get("authorization")
@@ -194,15 +211,28 @@ class Hub:
         if self.cut_after is not None:
             part, self.cut_after, self.was_cut = part[: self.cut_after], None, True
         self.sent.append((path, start, len(part)))
-        return StreamingResponse(iter([part]), 206 if start else 200, headers)
+        return StreamingResponse(self.paced(part), 206 if start else 200, headers)
+
+    def paced(self, part: bytes) -> Iterator[bytes]:
+        """At once, or at the pace of a slow link."""
+        if self.bytes_per_second is None:
+            yield part
+            return
+        step = self.bytes_per_second // 20
+        for start in range(0, len(part), step):
+            time.sleep(0.05)
+            yield part[start : start + step]
 
 
 def create_app(hub: Hub) -> FastAPI:
+    from tests.hub.large_files import add_large_files, add_parts
+
     app = FastAPI()
     add_accounts(app, hub)
     add_information(app, hub)
     add_writing(app, hub)
     add_large_files(app, hub)
+    add_parts(app, hub)
     add_commits(app, hub)
     add_content(app, hub)
     return app
@@ -263,30 +293,37 @@ def add_information(app: FastAPI, hub: Hub) -> None:
         return described(owner, name, hub.repository(request, owner, name), commit)
 
     @app.get("/api/models/{owner}/{name}/tree/{revision}")
-    def tree(request: Request, response: Response, owner: str, name: str, revision: str) -> Any:
+    def tree(
+        request: Request, response: Response, owner: str, name: str, revision: str, cursor: int = 0
+    ) -> Any:
         if request.url.hostname != "127.0.0.1":
-            note_token(hub, request)
+            hub.note_token(request)
             return []
         files = hub.at(request, owner, name, revision).files
         if hub.is_endless:
             return StreamingResponse(itertools.repeat(b" " * 2**16))
-        if hub.next_page:
-            response.headers["Link"] = f'<{hub.next_page}>; rel="next"'
+        shown = sorted(files.items())[cursor:][: hub.page]
+        if cursor + len(shown) < len(files) or hub.next_page:
+            there = str(request.url.include_query_params(cursor=cursor + len(shown)))
+            response.headers["Link"] = f'<{hub.next_page or there}>; rel="next"'
         return [
             {"type": "file", "path": path, "size": len(content), "oid": oid_of(path, content)}
             | ({"lfs": {"oid": oid_of(path, content), "size": len(content), "pointerSize": 130}}
                if is_large(path) else {})
-            for path, content in sorted(files.items())
+            for path, content in shown
         ]  # fmt: skip
 
     @app.get("/api/models/{owner}/{name}/refs")
     def refs(request: Request, owner: str, name: str) -> Any:
-        found = hub.repository(request, owner, name).refs
-        branches = [
-            {"name": ref, "ref": f"refs/heads/{ref}", "targetCommit": commit.sha}
-            for ref, commit in found.items()
-        ]
-        return {"branches": branches, "tags": [], "converts": []}
+        repository = hub.repository(request, owner, name)
+        branches, tags = (
+            [
+                {"name": ref, "ref": f"refs/{kind}/{ref}", "targetCommit": commit.sha}
+                for ref, commit in found.items()
+            ]
+            for kind, found in (("heads", repository.refs), ("tags", repository.tags))
+        )
+        return {"branches": branches, "tags": tags, "converts": []}
 
 
 def add_writing(app: FastAPI, hub: Hub) -> None:
@@ -295,6 +332,12 @@ def add_writing(app: FastAPI, hub: Hub) -> None:
         repository = hub.writable(request, owner, name)
         start = (await request.json()).get("startingPoint", "main")
         repository.refs[branch] = hub.at(request, owner, name, start)
+        return {}
+
+    @app.post("/api/models/{owner}/{name}/tag/{revision}")
+    async def tag(request: Request, owner: str, name: str, revision: str) -> Any:
+        commit = hub.at(request, owner, name, revision)
+        hub.writable(request, owner, name).tags[(await request.json())["tag"]] = commit
         return {}
 
     @app.post("/api/models/{owner}/{name}/preupload/{revision}")
@@ -308,43 +351,6 @@ def add_writing(app: FastAPI, hub: Hub) -> None:
             oid = oid_of(path, files[path]) if path in files else None
             answer.append({"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": oid})
         return {"files": answer}
-
-
-def add_large_files(app: FastAPI, hub: Hub) -> None:
-    @app.post("/{owner}/{name}.git/info/lfs/objects/batch")
-    async def batch(request: Request, owner: str, name: str) -> Any:
-        hub.writable(request, owner, name)
-        return {"transfer": "basic", "objects": [
-            {"oid": o["oid"], "size": o["size"]} if o["oid"] in hub.objects else
-            {"oid": o["oid"], "size": o["size"], "actions": {
-                "upload": {"href": f"{elsewhere(hub)}/objects/{o['oid']}"},
-                "verify": {"href": hub.verify_at or f"{hub.url}/api/verify"}}}
-            for o in (await request.json())["objects"]
-        ]}  # fmt: skip
-
-    @app.put("/objects/{oid}")
-    async def upload(request: Request, oid: str) -> Any:
-        note_token(hub, request)
-        if hub.holds_uploads and int(request.headers["content-length"]) >= 1_000_000:
-            await asyncio.to_thread(hub.go_on.wait, 60)
-        content = await request.body()
-        if hub.refuse_upload:
-            hub.refuse_upload = False
-            raise HTTPException(403, "no right to write")
-        if hashlib.sha256(content).hexdigest() != oid:
-            raise HTTPException(400, "another hash")
-        hub.objects[oid] = content
-        hub.uploads.append(oid)
-        return {}
-
-    @app.post("/api/verify")
-    async def verify(request: Request) -> Any:
-        if request.url.hostname != "127.0.0.1":
-            note_token(hub, request)
-        body = await request.json()
-        if len(hub.objects.get(body["oid"], b"")) != body["size"]:
-            raise HTTPException(404, "no such object")
-        return {}
 
 
 def add_commits(app: FastAPI, hub: Hub) -> None:
@@ -395,7 +401,7 @@ def add_content(app: FastAPI, hub: Hub) -> None:
             hub.objects[oid] = content
             headers |= {"X-Linked-Etag": f'"{oid}"', "X-Linked-Size": str(len(content))}
             headers = {name: text for name, text in (headers | hub.headers).items() if text}
-            return RedirectResponse(f"{elsewhere(hub)}/objects/{oid}", 302, headers)
+            return RedirectResponse(f"{hub.elsewhere}/objects/{oid}", 302, headers)
         headers |= {"ETag": f'"{oid}"', **hub.headers}
         if request.method == "HEAD":
             return Response(headers={**headers, "Content-Length": str(len(content))})
@@ -405,17 +411,8 @@ def add_content(app: FastAPI, hub: Hub) -> None:
 
     @app.get("/objects/{oid}")
     def download(request: Request, oid: str) -> Any:
-        note_token(hub, request)
+        hub.note_token(request)
         return hub.content(request, oid, hub.objects[oid])
-
-
-def elsewhere(hub: Hub) -> str:
-    return hub.url.replace("127.0.0.1", "localhost")
-
-
-def note_token(hub: Hub, request: Request) -> None:
-    if (header := request.headers.get("authorization")) is not None:
-        hub.tokens_elsewhere.append(header)
 
 
 @contextlib.contextmanager

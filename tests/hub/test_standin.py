@@ -28,9 +28,35 @@ def test_repositories_are_made_changed_listed_and_deleted(hub: Hub, api: HfApi) 
     assert hub.repositories == {}
 
 
+def test_a_list_of_files_comes_in_pages(hub: Hub, api: HfApi) -> None:
+    hub.add("owner/m", {f"{n}.txt": b"x" for n in range(7)})
+    hub.page = 3
+    assert len(list(api.list_repo_tree("owner/m", recursive=True))) == 8
+
+
+def test_a_tag_stays_where_it_was_put(hub: Hub, api: HfApi) -> None:
+    repository = hub.add("owner/m", {"a.txt": b"old"})
+    first = repository.head.sha
+    api.create_tag("owner/m", tag="v1")
+    repository.commit({"a.txt": b"new"}, "second")
+    (tag,) = api.list_repo_refs("owner/m").tags
+    assert (tag.name, tag.target_commit) == ("v1", first)
+    path = api.hf_hub_download("owner/m", "a.txt", revision="v1")
+    assert Path(path).read_bytes() == b"old"
+
+
+def test_what_comes_over_a_slow_link_is_whole(hub: Hub, api: HfApi) -> None:
+    hub.add("owner/m", {"a.bin": b"abcdefgh" * 1000})
+    hub.bytes_per_second = 40_000
+    path = api.hf_hub_download("owner/m", "a.bin")
+    assert Path(path).read_bytes() == b"abcdefgh" * 1000
+
+
+@pytest.mark.parametrize("parts", [None, 400])
 def test_large_files_go_by_lfs_and_come_back(
-    hub: Hub, api: HfApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parts: int | None, hub: Hub, api: HfApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    hub.parts = parts
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     api.create_repo("owner/new")
     content = {"a.bin": b"a" * 1000, "b.safetensors": b"b" * 1000, "c.json": b"{}"}

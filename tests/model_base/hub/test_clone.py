@@ -46,8 +46,9 @@ def names_in(folder: Path) -> set[str]:
 
 
 def test_what_others_did_comes_with_the_next_push(
-    folder: Path, repository: Repository, small: Small
+    folder: Path, repository: Repository, small: Small, hub: Hub
 ) -> None:
+    hub.page = 2
     assert names_in(folder) == {"config.json", MANIFEST}
     change(repository, new__txt=b"new")
     small(hidden_act="relu").push_to_hub(folder)

@@ -109,11 +109,13 @@ def test_a_wrong_token_is_told_from_a_missing_model(hub: Hub, repository: Reposi
 
 
 @pytest.mark.parametrize("loader", LOADERS)
-def test_a_revision_is_a_branch_or_a_commit(loader: Any, hub: Hub, repository: Repository) -> None:
+def test_a_revision_is_a_branch_a_tag_or_a_commit(
+    loader: Any, hub: Hub, repository: Repository
+) -> None:
     first = repository.head
     repository.commit({}, "all gone")
-    repository.refs["old"] = first
-    for revision in ("old", first.sha):
+    repository.refs["old"] = repository.tags["v1"] = first
+    for revision in ("old", "v1", first.sha):
         loader.from_pretrained(NAME, revision=revision)
     with pytest.raises(HubUnavailable, match="has no revision 'v9' on the hub"):
         loader.from_pretrained(NAME, revision="v9")

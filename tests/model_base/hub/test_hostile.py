@@ -9,7 +9,7 @@ from model_base import BertConfig, HubUnavailable
 from model_base.hub.files import model_files
 from model_base.hub.repository import WritableRepository
 from model_base.hub.transport import MAX_UNTOLD_BYTES
-from tests.hub.standin import Hub, elsewhere
+from tests.hub.standin import Hub
 
 NAME = "owner/model"
 CONTENT = bytes(range(256)) * 64
@@ -66,10 +66,10 @@ def test_a_file_without_a_hash_keeps_its_name_in_the_cache(hub: Hub, repository:
 
 def test_the_token_goes_to_the_hub_alone(hub: Hub, repository: Any, tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(CONTENT)
-    hub.verify_at = f"{elsewhere(hub)}/api/verify"
+    hub.verify_at = f"{hub.elsewhere}/api/verify"
     opened = WritableRepository.open(NAME)
     opened.commit(tmp_path, ["model.bin"], "one more")
-    hub.next_page = f"{elsewhere(hub)}/api/models/{NAME}/tree/main"
+    hub.next_page = f"{hub.elsewhere}/api/models/{NAME}/tree/main"
     assert "model.bin" in opened.contents("main")
     assert hub.tokens_elsewhere == []
     assert len(hub.uploads) == 1

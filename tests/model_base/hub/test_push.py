@@ -51,7 +51,11 @@ def test_the_signature_is_that_of_transformers_4_19() -> None:
     assert all(issubclass(c, PushToHubMixin) for c in (PreTrainedModel, BertConfig))
 
 
-def test_a_pushed_model_is_loaded_back_bit_by_bit(hub: Hub, small: Small, folder: Path) -> None:
+@pytest.mark.parametrize("parts", [None, 3000])
+def test_a_pushed_model_is_loaded_back_bit_by_bit(
+    parts: int | None, hub: Hub, small: Small, folder: Path
+) -> None:
+    hub.parts = parts
     model = BertModel(small())
     url = model.push_to_hub(folder)
     head = hub.repositories["owner/my-model"].head
