@@ -8,6 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from service.core.errors import BadRequest, Conflict, ModelNotFound, NotFound, ServiceError
@@ -227,8 +228,11 @@ class HubJobs:
         kind, words = self.get(job_id).kind, self._words(order)
         result = await transfer(kind, words, self._settings.hub_token, note)
         job = replace(self.get(job_id), commit=result["commit"])
-        if isinstance(order, PullOrder) and order.load_as is not None:
-            self._load(_spec(order, result["commit"]))
+        if isinstance(order, PullOrder):
+            folder = Path(result["folder"])
+            self._sources.note_pulled(order.repo_id, result["commit"], folder)
+            if order.load_as is not None:
+                self._load(_spec(order, result["commit"]))
         url = result.get("commit_url")
         self._put(replace(job, state=JobState.DONE, commit_url=url))
 

@@ -47,6 +47,7 @@ class Sources:
         self._chosen = tuple(folder.resolve() for folder in chosen)
         self._hub = hub
         self._allows = allows
+        self._pulled: dict[Source, Path] = {}
 
     def find(self, source: str) -> Source:
         """Look a source up; reads no file.
@@ -84,6 +85,15 @@ class Sources:
         if not self._allows(repo_id):
             raise BadRequest(f"repository {repo_id!r} is not allowed (setting sync.allowed)")
         return Source(repo_id=repo_id, revision=revision)
+
+    def note_pulled(self, repo_id: str, commit: str, folder: Path) -> None:
+        """Remember where all that is loaded of a commit lies."""
+        self._pulled[Source(repo_id=repo_id, revision=commit)] = folder
+
+    def pulled(self, source: Source) -> Path | None:
+        """Where a commit lies that was pulled, as long as it does; None if it has to be fetched."""
+        folder = self._pulled.get(source)
+        return folder if folder is not None and folder.is_dir() else None
 
     def _folder(self, source: str) -> Path | None:
         """The real folder of a source, if it is one that may be loaded.

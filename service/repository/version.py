@@ -192,8 +192,8 @@ class ModelVersion:
         self._set(ModelState.READY)
 
     async def _find(self, source: Source) -> Path:
-        if source.folder is not None:
-            return source.folder
+        if (folder := source.folder or self._services.sources.pulled(source)) is not None:
+            return folder
         self._set(ModelState.DOWNLOADING)
         token = self._services.settings.sync.hub_token
         return await download(source, token, self._note_transfer)

@@ -91,6 +91,21 @@ def test_a_model_is_pulled_and_served_under_a_name(serve: Any, hub: Hub, wait_un
     assert TOKEN not in server.output
 
 
+def test_what_was_pulled_is_served_without_asking_the_hub_again(
+    serve: Any, hub: Hub, wait_until: Any
+) -> None:
+    server, asked = serve(), []
+    for body in ({}, {"load_as": "mine"}):
+        hub.tokens.clear()
+        location = server.post("/hub/pull", {"repo_id": NAME, **body}).headers["Location"]
+        assert settled(server, location, wait_until)["state"] == "done"
+        if body:
+            server.wait_state("mine", "ready")
+        asked.append(len(hub.tokens))
+        assert server.call("DELETE", f"/hub/models/{NAME}").status_code == (409 if body else 200)
+    assert asked[0] == asked[1] > 0
+
+
 def test_what_cannot_be_pulled_is_refused_or_fails_with_its_reason(
     serve: Any, hub: Hub, wait_until: Any
 ) -> None:
