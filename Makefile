@@ -65,7 +65,7 @@ conformance: $(TOOLS) ## measure model_base against the gold checkpoints in SHAR
 	@STACKS=$(TESTED) exec $(PY) -m tests.conformance_gate --shared $(SHARED)
 
 bench: $(TOOLS) $(EMBEDDED) ## measure speed and memory; peers as docs/performance.md says
-	@for name in matmul_ceiling latency startup embeddings load_2gb formats saved_model; do \
+	@for name in matmul_ceiling latency startup embeddings load_2gb formats saved_model hub_pull hub_serve; do \
 	  $(PY) -m benchmarks.$$name || exit 1; done
 
 clean: ## remove the environment and every cache
