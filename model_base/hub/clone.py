@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,9 +89,9 @@ class Clone:
                 (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (Path(scratch) / name).replace(self.folder / name)
 
-    def note(self, commit: str) -> None:
-        """Remember that the folder was pushed in this commit: it is a clone from now on."""
-        self._write(commit, self.repository.contents(commit))
+    def note(self, commit: str, pushed: Container[str]) -> None:
+        """Remember that these files were pushed in this commit: it is a clone from now on."""
+        self._write(commit, self.repository.contents(commit), pushed)
 
     def _manifest(self) -> dict[str, Any] | None:
         """What is known of the folder; None if it is no clone of the repository."""
@@ -103,9 +103,9 @@ class Clone:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
-    def _write(self, commit: str, remote: Mapping[str, str]) -> None:
-        """Remember the commit, and which of its files are here."""
-        files = {name: oid for name, oid in sorted(remote.items()) if self._is(name, oid)}
+    def _write(self, commit: str, remote: Mapping[str, str], pushed: Container[str] = ()) -> None:
+        """Remember the commit, and which of its files are here; what was pushed is."""
+        files = {n: oid for n, oid in sorted(remote.items()) if n in pushed or self._is(n, oid)}
         manifest = {"repository": self._name, "commit": commit, "files": files}
         partial = self.folder / f"{MANIFEST}.part"
         partial.write_text(json.dumps(manifest, indent=1))

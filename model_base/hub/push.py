@@ -130,7 +130,7 @@ class PushToHubMixin:
                 _replaced(self, repository.files, names),
             )
         if local is not None:
-            Clone(local, repository).note(url.rpartition("/")[2])
+            Clone(local, repository).note(url.rpartition("/")[2], names)
         return url
 
     def _belongs_to_earlier_save(self, file: str) -> bool:

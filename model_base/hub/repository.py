@@ -121,27 +121,28 @@ class WritableRepository:
 
         changes: list[Any] = [upload(name, folder / name, partial(tell, name)) for name in added]
         changes += [CommitOperationDelete(name, is_folder=False) for name in gone]
-        commit = self._commit_patiently(changes, message, {*added, *gone})
+        commit = self._commit_upon(self.head, changes, message, {*added, *gone})
         for name in added:
             tell(name, left[name])
             progress.finish()
         return self._url_of(commit)
 
-    def _commit_patiently(self, changes: list[Any], message: str, names: set[str]) -> str | None:
-        """Commit, upon what others have committed meanwhile if need be."""
-        head = self.head
-        for races_left in reversed(range(_MAX_RACES)):
-            try:
-                with self._asking(f"push to {self.repo_id!r}", xet=speaks_xet(self.endpoint)):
-                    done = _api(self.endpoint, self.token).create_commit(
-                        self.repo_id, changes, commit_message=message, parent_commit=head
-                    )
-                    return str(done.oid)
-            except HubConflict:
-                if not races_left:
-                    raise
-                head = self._after_race(head, names)
-        raise AssertionError("the last race is raised")
+    def _commit_upon(
+        self, head: str | None, changes: list[Any], message: str, names: set[str],
+        races_left: int = _MAX_RACES,
+    ) -> str | None:  # fmt: skip
+        """Commit; if others have done so meanwhile, upon what they have made."""
+        try:
+            with self._asking(f"push to {self.repo_id!r}", xet=speaks_xet(self.endpoint)):
+                done = _api(self.endpoint, self.token).create_commit(
+                    self.repo_id, changes, commit_message=message, parent_commit=head
+                )
+                return str(done.oid)
+        except HubConflict:
+            if not races_left:
+                raise
+        now = self._after_race(head, names)
+        return self._commit_upon(now, changes, message, names, races_left - 1)
 
     def _after_race(self, head: str | None, ours: set[str]) -> str | None:
         """The head that the hub has now.

@@ -20,6 +20,11 @@ _NEEDS = {
 """What runs a framework's models: the package, and the extra of ours that installs it."""
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
+REPO_ID = "[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}"
+"""Pattern of ``owner/name`` on the hub."""
+REVISION = "[A-Za-z0-9_][A-Za-z0-9_./-]{0,199}"
+"""Pattern of a branch, tag or commit."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DEVICE = re.compile(r"auto|cpu|cuda:[0-9]{1,3}")

@@ -6,15 +6,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from model_base.hub import names
 from service.core.errors import BadRequest
+from service.core.names import REPO_ID, REVISION
 
 MAX_ENTRIES = 10_000
 """Files and folders that a model's folder may hold."""
 
-_HUB_ID = re.compile(
-    r"(?P<repo>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(@(?P<rev>\w[\w./-]{0,255}))?",
-    re.ASCII,
-)
+_HUB_ID = re.compile(f"(?P<repo>{REPO_ID})(@(?P<rev>{REVISION}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,8 @@ class Sources:
         name = repo_id if revision is None else f"{repo_id}@{revision}"
         if not self._hub:
             raise BadRequest(f"repository {repo_id!r:.100} is on the hub, and setting hub is off")
-        if not _HUB_ID.fullmatch(name) or ".." in name:
+        is_one = _HUB_ID.fullmatch(name) and ".." not in repo_id
+        if not is_one or not names.REVISION.fullmatch(revision or "main"):
             raise BadRequest(f"repository {name!r:.200} cannot be one; accepted: owner/name")
         if not self._allows(repo_id):
             raise BadRequest(f"repository {repo_id!r} is not allowed (setting sync.allowed)")

@@ -119,6 +119,8 @@ def test_what_cannot_be_pulled_is_refused_or_fails_with_its_reason(
         ({"repo_id": "../etc"}, "repo_id"),
         ({"repo_id": "owner/..tiny"}, "repo_id"),
         ({"repo_id": NAME, "revision": "a/../b"}, "cannot be one"),
+        ({"repo_id": NAME, "revision": "main/"}, "cannot be one"),
+        ({"repo_id": NAME, "revision": "a//b"}, "cannot be one"),
         ({"repo_id": NAME, "token": "hf_x"}, "token: not a field"),
     ):
         reply = server.post("/hub/pull", body, **admin)

@@ -5,13 +5,11 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from service.core.hub import JobState
+from service.core.names import REPO_ID, REVISION
 from service.protocols.native.schemas import Device, Dtype, Framework, Name, StrictBody
 
-RepoId = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}$", examples=["acme/bert"])
-]
-Revision = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^\w[\w./-]*$")]
-
+RepoId = Annotated[str, Field(pattern=f"^{REPO_ID}$", examples=["acme/bert"])]
+Revision = Annotated[str, Field(pattern=f"^{REVISION}$")]
 ShardSize = Annotated[
     str, Field(pattern=r"^[1-9]\d{0,8}(KB|MB|GB|KiB|MiB|GiB)$", examples=["5GB", "512MiB"])
 ]
