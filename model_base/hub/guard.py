@@ -24,12 +24,14 @@ _TIMEOUT_S = 120.0
 """For a call that huggingface_hub gives none: between two bytes."""
 _PHASES = ("connect", "read", "write", "pool")
 _SLOW_BYTES_S, _SLOW_FOR_S = 1000, 60.0
+_HASH_OF_ANY_KIND = re.compile(r'(W/)?"?\w[\w.+=~-]{0,200}"?', re.ASCII), "a hash"
+_SIZE = re.compile("[0-9]{1,15}"), "a number of bytes"
 _SAID = {
     "X-Repo-Commit": (COMMIT, "40 hexadecimal digits"),
-    "X-Linked-Etag": (re.compile(r'(W/)?"?\w[\w.+=~-]{0,200}"?', re.ASCII), "a hash"),
-    "X-Linked-Size": (re.compile("[0-9]{1,15}"), "a number of bytes"),
+    "X-Linked-Etag": _HASH_OF_ANY_KIND,
+    "X-Linked-Size": _SIZE,
 }
-_SAID_OF_HEAD = {"ETag": _SAID["X-Linked-Etag"], "Content-Length": _SAID["X-Linked-Size"]}
+_SAID_OF_A_FILE = {"ETag": _HASH_OF_ANY_KIND, "Content-Length": _SIZE}
 
 
 class Guard:
@@ -78,9 +80,10 @@ def _origin(url: str) -> str:
 
 
 def _after(response: httpx2.Response) -> None:
-    headers = response.headers
-    is_head = response.request.method == "HEAD"
-    for name, (accepted, words) in (_SAID | _SAID_OF_HEAD if is_head else _SAID).items():
+    headers, method = response.headers, response.request.method
+    for name, (accepted, words) in (
+        _SAID | _SAID_OF_A_FILE if _is_used(response) else _SAID
+    ).items():
         if name in headers and not accepted.fullmatch(headers[name]):
             raise HubUnavailable(
                 f"the hub's {name} is {headers[name]!r:.100}; accepted: {words}", "damaged"
@@ -90,10 +93,18 @@ def _after(response: httpx2.Response) -> None:
         headers["Retry-After"] = str(MAX_WAIT_S)
     if _seconds(headers.get("RateLimit", "").rpartition("t=")[2]) > MAX_WAIT_S:
         del headers["RateLimit"]
-    is_file = response.status_code in (200, 206) and "Content-Length" in headers
-    is_question = "/api/" in response.request.url.path
-    bound = None if is_file and not is_question else MAX_UNTOLD_BYTES
-    response.stream = _Watched(response.stream, bound)
+    is_file = method == "GET" and response.status_code in (200, 206)
+    is_question = not is_file or "/api/" in response.request.url.path
+    response.stream = _Watched(response.stream, is_question, method == "GET")
+
+
+def _is_used(response: httpx2.Response) -> bool:
+    """Whether huggingface_hub takes hash and size from it, unless it has ``X-Linked`` ones.
+
+    It goes on to where a hub leads within itself, and asks no one else.
+    """
+    leads_within = response.headers.get("Location", "").startswith("/")
+    return response.request.method == "HEAD" and response.status_code < 400 and not leads_within
 
 
 def _seconds(text: str) -> int:
@@ -101,19 +112,25 @@ def _seconds(text: str) -> int:
 
 
 class _Watched(httpx2.SyncByteStream):
-    """What comes of an answer; it may be neither endless nor so slow that it never ends."""
+    """What comes of an answer.
 
-    def __init__(self, stream: Any, bound: int | None) -> None:
-        self._stream, self._bound = stream, bound
+    Args:
+        stream: of the answer.
+        is_bounded: whether it may not be endless; what writes a file knows how much may come.
+        is_timed: whether it may not be so slow that it never ends.
+    """
+
+    def __init__(self, stream: Any, is_bounded: bool, is_timed: bool) -> None:
+        self._stream, self._is_bounded, self._is_timed = stream, is_bounded, is_timed
 
     @override
     def __iter__(self) -> Iterator[bytes]:
         come, marked, since = 0, 0, time.monotonic()
         for chunk in self._stream:
             come += len(chunk)
-            if self._bound is not None and come > self._bound:
-                raise HubUnavailable(f"the hub sends more than {self._bound} bytes", "damaged")
-            if (passed := time.monotonic() - since) > _SLOW_FOR_S:
+            if self._is_bounded and come > MAX_UNTOLD_BYTES:
+                raise HubUnavailable(f"the hub sends more than {MAX_UNTOLD_BYTES} bytes", "damaged")
+            if self._is_timed and (passed := time.monotonic() - since) > _SLOW_FOR_S:
                 if come - marked < _SLOW_BYTES_S * passed:
                     raise HubUnavailable(
                         f"the hub sends less than {_SLOW_BYTES_S} bytes a second", "slow"

@@ -130,8 +130,8 @@ def _fetch_blob(
     """Put the content into the cache, where ``hf_hub_download`` then finds it.
 
     Returns:
-        False: nothing is there, ``hf_hub_download`` has to fetch it. That is what has no hash to
-        check, but of no mirror; and what goes by the Xet protocol, which has its own checks.
+        False: nothing is there, ``hf_hub_download`` has to fetch it: what goes by the Xet protocol,
+        which has its own checks, or is too large for HTTP.
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.constants import MAX_HTTP_DOWNLOAD_SIZE
@@ -149,9 +149,8 @@ def _fetch_blob(
     by_xet = remote.xet_file_data and is_xet_available() and speaks_xet(endpoint) and not resuming
     if by_xet or (remote.size or 0) > MAX_HTTP_DOWNLOAD_SIZE:
         return False
-    if not _HASH.fullmatch(etag):
-        if endpoint is None and remote.size is not None:
-            return False
+    has_hash = _HASH.fullmatch(etag) is not None
+    if not has_hash and (endpoint is not None or remote.size is None):
         hub, lacks = endpoint or "the hub", "hash" if remote.size is not None else "hash or size"
         raise HubUnavailable(f"{hub} gives no {lacks} of {filename} of {repo_id!r}", "damaged")
     folder = repo_folder_name(repo_id=repo_id, repo_type="model")
@@ -163,13 +162,13 @@ def _fetch_blob(
         if blob.exists() and not anew:
             progress.update(blob.stat().st_size)  # another download has brought it meanwhile
             return True
-        partial = _left_over(blob, keep=resuming)
+        partial = _left_over(blob, keep=resuming and has_hash)
         progress.update(begun := _size_of(partial))
         for _ in range(2 if begun else 1):  # what was left may be damaged
             digest = _append_patiently(
                 partial, url, build_hf_headers(token=token), remote.size, etag, progress
             )
-            if (digest or digest_of(etag, partial)).hexdigest() == etag:
+            if not has_hash or (digest or digest_of(etag, partial)).hexdigest() == etag:
                 partial.replace(blob)
                 return True
             progress.update(-partial.stat().st_size)

@@ -95,6 +95,7 @@ class Hub:
         tokens_elsewhere: authorization headers that reached the other origin; must stay empty.
         page: entries of a page of a list of files.
         parts: bytes of a part of a large file, larger ones come in several; None: all in one.
+        is_chunked: content comes without a length.
         bytes_per_second: of content; None is as fast as it goes.
         cut_after: the next answer with content ends after so many bytes, once; content that is
             asked for then sets ``asked_again``, waits for ``go_on`` and is not had.
@@ -123,6 +124,7 @@ class Hub:
     tokens_elsewhere: list[str] = field(default_factory=list)
     page: int = 1000
     parts: int | None = None
+    is_chunked: bool = False
     bytes_per_second: int | None = None
     cut_after: int | None = None
     was_cut: bool = False
@@ -211,6 +213,8 @@ class Hub:
         if self.cut_after is not None:
             part, self.cut_after, self.was_cut = part[: self.cut_after], None, True
         self.sent.append((path, start, len(part)))
+        if self.is_chunked:
+            del headers["Content-Length"]
         return StreamingResponse(self.paced(part), 206 if start else 200, headers)
 
     def paced(self, part: bytes) -> Iterator[bytes]:

@@ -64,6 +64,27 @@ def test_a_file_without_a_hash_keeps_its_name_in_the_cache(hub: Hub, repository:
     assert path.resolve().name == "5f-18c2a.x_1"
 
 
+def test_an_answer_that_is_no_file_may_have_any_etag(hub: Hub, repository: Any) -> None:
+    """The real hub's refusals come with those of its web server."""
+    hub.headers = {"ETag": 'W/"c-ab+/=="'}
+    assert model_files(NAME).find("missing.json") is None
+
+
+@pytest.mark.parametrize("etag", ["", '"5f-18c2a"'])
+def test_a_large_file_may_come_without_its_length_but_not_without_end(
+    etag: str, hub: Hub, repository: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model_base.hub.guard.MAX_UNTOLD_BYTES", 1000)
+    hub.headers = {"X-Linked-Etag": etag} if etag else {}
+    hub.is_chunked = True
+    path = model_files(NAME).find("model.safetensors")
+    assert path is not None
+    assert path.read_bytes() == CONTENT
+    hub.headers = {"X-Linked-Etag": etag or f'"{"a" * 64}"', "X-Linked-Size": "1000"}
+    with pytest.raises(HubUnavailable, match="more than the 1000 bytes that it announced"):
+        model_files(NAME, force_download=True).find("model.safetensors")
+
+
 def test_the_token_goes_to_the_hub_alone(hub: Hub, repository: Any, tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(CONTENT)
     hub.verify_at = f"{hub.elsewhere}/api/verify"
