@@ -108,7 +108,9 @@ class Follows:
         while True:
             try:
                 commit = await self._head(order)
-                if commit not in (tried, self._follows[order.model].commit):
+                if commit == self._follows[order.model].commit:
+                    self._note(order, error=None)
+                elif commit != tried:
                     await self._pull(order, commit)
                     tried = commit
                     await self._serve(order, commit)
