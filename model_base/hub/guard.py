@@ -6,6 +6,7 @@ ends as names of files, in logs, and as lengths of sleep.
 
 import contextlib
 import re
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -38,6 +39,7 @@ class Guard:
     """Hooks of HTTP clients."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._origins: Counter[str] = Counter()
         self._hooks: dict[str, Any] = {"request": self._before, "response": _after}
 
@@ -57,11 +59,15 @@ class Guard:
     def lets_token_to(self, endpoint: str) -> Iterator[None]:
         """Inside the block a token may be sent to this hub; outside such blocks to none."""
         origin = _origin(endpoint)
-        self._origins[origin] += 1
+        self._count(origin, 1)
         try:
             yield
         finally:
-            self._origins[origin] -= 1
+            self._count(origin, -1)
+
+    def _count(self, origin: str, more: int) -> None:
+        with self._lock:
+            self._origins[origin] += more
 
     def _before(self, request: httpx2.Request) -> None:
         if not self._origins[_origin(str(request.url))]:
