@@ -406,7 +406,17 @@ def add_content(app: FastAPI, hub: Hub) -> None:
             headers |= {"X-Linked-Etag": f'"{oid}"', "X-Linked-Size": str(len(content))}
             headers = {name: text for name, text in (headers | hub.headers).items() if text}
             return RedirectResponse(f"{hub.elsewhere}/objects/{oid}", 302, headers)
-        headers |= {"ETag": f'"{oid}"', **hub.headers}
+        there = f"/api/resolve-cache/models/{owner}/{name}/{commit.sha}/{path}"
+        return RedirectResponse(there, 307, headers | {"ETag": 'W/"4a-Zq+/0="'})
+
+    @app.api_route(
+        "/api/resolve-cache/models/{owner}/{name}/{revision}/{path:path}", methods=["GET", "HEAD"]
+    )
+    def small(request: Request, owner: str, name: str, revision: str, path: str) -> Any:
+        commit = hub.at(request, owner, name, revision)
+        content = commit.files[path]
+        etag = f'"{oid_of(path, content)}"'
+        headers = {"X-Repo-Commit": commit.sha, "ETag": etag, **hub.headers}
         if request.method == "HEAD":
             return Response(headers={**headers, "Content-Length": str(len(content))})
         answer = hub.content(request, path, content)

@@ -46,3 +46,10 @@ def test_a_failure_that_does_not_pass_is_told(hub: Hub, repository: Any) -> None
     with pytest.raises(HubUnavailable, match="cannot get config.json"):
         model_files(NAME).find("config.json")
     assert len(hub.failures["GET"]) == 99 - 4
+
+
+def test_a_refusal_is_told_at_once(hub: Hub, repository: Any) -> None:
+    hub.failures = {"GET": [403] * 9}
+    with pytest.raises(HubUnavailable, match="refused the token"):
+        model_files(NAME).find("config.json")
+    assert len(hub.failures["GET"]) == 8

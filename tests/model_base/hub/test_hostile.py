@@ -118,6 +118,19 @@ def test_what_the_hub_wants_to_be_logged_is_not(
     assert "say this" not in caplog.text
 
 
+def test_a_hub_that_does_not_answer_is_given_up(
+    hub: Hub, repository: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """huggingface_hub waits for ever for the answer to a commit."""
+    monkeypatch.setattr("model_base.hub.guard._TIMEOUT_S", 0.5)
+    (tmp_path / "notes.txt").write_text("x")
+    opened = WritableRepository.open(NAME)
+    hub.before_commit = hub.go_on.wait
+    with pytest.raises(HubUnavailable, match="timed out"):
+        opened.commit(tmp_path, ["notes.txt"], "one")
+    hub.go_on.set()
+
+
 def test_an_endless_answer_is_cut(hub: Hub, repository: Any) -> None:
     hub.is_endless = True
     opened = WritableRepository.open(NAME)
