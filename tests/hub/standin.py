@@ -102,7 +102,7 @@ class Hub:
         corrupt: content is sent as zeros.
         before_commit: called before a commit is taken, once.
         refuse_upload: the next large file is refused, once.
-        failures: by method, statuses that questions for files are answered with first.
+        failures: by method, statuses that files are answered with first.
         holds_uploads: files of a megabyte and more are not read before ``go_on``.
         headers: take the place of those of every answer about a file; an empty one is not sent.
         verify_at: where the client shall ask whether a large file has come.

@@ -24,6 +24,7 @@ from model_base import (
 from model_base.hub.clone import MANIFEST
 from model_base.hub.push import pop_push_options
 from model_base.hub.repository import WritableRepository, parse_url
+from tests.hub.recorded import Recorded
 from tests.hub.standin import STRANGERS_TOKEN, TOKEN, Hub
 
 Small = Callable[..., BertConfig]
@@ -349,3 +350,20 @@ def test_a_pushed_tokenizer_replaces_older_settings(hub: Hub, tiny_bert: Path) -
     tokenizer.push_to_hub("words", use_temp_dir=True)
     left = repository.head.files.keys() - {".gitattributes"}
     assert left == {"tokenizer.json", "tokenizer_config.json", "x.json"}
+
+
+def test_bytes_are_told_once_whatever_it_takes_to_send_them(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    (tmp_path / "a.bin").write_bytes(bytes(100_000))
+    (tmp_path / "b.txt").write_bytes(bytes(50))
+    repository = WritableRepository.open("owner/told")
+    hub.failures = {"PUT": [500, 500]}
+    for _ in range(2):  # the second time the hub has everything already
+        progress = Recorded()
+        repository.commit(tmp_path, ["a.bin", "b.txt"], "one", progress=progress)
+        assert (progress.expected, progress.come, progress.files) == ([100_050, 2], 100_050, 2)
+        assert progress.most == progress.come
+        repository = WritableRepository.open("owner/told")
+    assert (hub.failures["PUT"], len(hub.uploads)) == ([], 1)

@@ -13,25 +13,11 @@ import pytest
 from model_base import HubUnavailable
 from model_base.hub.files import HubRepository, model_files
 from model_base.hub.progress import Bar, Stoppable, Stopped
+from tests.hub.recorded import Recorded
 from tests.hub.standin import Hub
 
 NAME = "owner/model"
 SHARDS = {f"model-{n}.safetensors": bytes([n]) * (1000 * n) for n in (1, 2, 3)}
-
-
-class Recorded:
-    def __init__(self) -> None:
-        self.expected, self.come, self.files = [0, 0], 0, 0
-
-    def expect(self, num_bytes: int, num_files: int) -> None:
-        self.expected[0] += num_bytes
-        self.expected[1] += num_files
-
-    def update(self, num_bytes: int) -> None:
-        self.come += num_bytes
-
-    def finish(self) -> None:
-        self.files += 1
 
 
 @pytest.fixture
