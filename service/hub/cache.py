@@ -72,10 +72,10 @@ def _scanned(tries_left: int = _TRIES) -> Any:
     Raises:
         Conflict: it cannot be read, or others write to it all the time.
     """
-    from huggingface_hub import CacheNotFound, scan_cache_dir
+    from huggingface_hub import CacheNotFound, constants, scan_cache_dir
 
     try:
-        return scan_cache_dir()
+        return scan_cache_dir(constants.HF_HUB_CACHE)
     except CacheNotFound:
         return None
     except (OSError, ValueError) as error:  # a file that was there may be there no more

@@ -13,7 +13,7 @@ NAME, COMMIT = "owner/model", "c" * 40
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("huggingface_hub.utils._cache_manager.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     snapshot = tmp_path / "models--owner--model" / "snapshots" / COMMIT
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").write_text("{}")
@@ -24,7 +24,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_file_in_its_place_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = cache / "models--owner--model" / "refs" / "main"
-    monkeypatch.setattr("huggingface_hub.utils._cache_manager.HF_HUB_CACHE", str(place))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(place))
     for look in (lambda: cached([]), lambda: delete(NAME, None, [])):
         with pytest.raises(Conflict, match="cannot be read: it is no folder"):
             look()
@@ -37,10 +37,10 @@ def test_files_that_go_while_it_is_read_do_not_matter(
 
     scan, going = huggingface_hub.scan_cache_dir, [FileNotFoundError(2, "No such file")] * 2
 
-    def scan_while_others_write() -> Any:
+    def scan_while_others_write(folder: str) -> Any:
         if going:
             raise going.pop()
-        return scan()
+        return scan(folder)
 
     monkeypatch.setattr("huggingface_hub.scan_cache_dir", scan_while_others_write)
     assert [each.repo_id for each in cached([])] == [NAME]
