@@ -56,3 +56,12 @@ def test_what_cannot_be_deleted_is_told(cache: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("shutil.rmtree", refuse)
     with pytest.raises(Conflict, match="'owner/model' cannot be deleted: Read-only file system"):
         delete(NAME, None, [])
+
+
+def test_what_is_served_is_not_deleted(cache: Path) -> None:
+    served = [("mine", cache / "models--owner--model" / "snapshots" / COMMIT)]
+    assert [each.served_as for each in cached(served)] == [["mine"]]
+    for revision in (None, "main", COMMIT):
+        with pytest.raises(Conflict, match="'owner/model' is served as 'mine'"):
+            delete(NAME, revision, served)
+    assert delete(NAME, "main", [("other", cache)]) == 2

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,9 +27,12 @@ class Served:
 
     def __init__(self) -> None:
         self.loaded: list[ModelSpec] = []
+        self.version: Any = None
 
     def get(self, name: str, version: str = "") -> Any:
-        raise ModelNotFound(name, version)
+        if self.version is None:
+            raise ModelNotFound(name, version)
+        return self.version
 
     def load(self, spec: ModelSpec) -> None:
         self.loaded.append(spec)
@@ -174,5 +178,33 @@ def test_too_many_open_jobs_are_refused(play: Any, monkeypatch: pytest.MonkeyPat
             bench.jobs.pull(ORDER)
         with pytest.raises(Conflict, match="2 jobs are open"):
             bench.jobs.pull(ORDER)
+
+    play(test)
+
+
+@pytest.mark.parametrize("is_settled", [False, True])
+def test_a_commit_that_is_served_already_is_not_loaded_again(is_settled: bool, play: Any) -> None:
+    async def test(bench: Bench) -> None:
+        bench.served.version = SimpleNamespace(is_settled=is_settled)
+        bench.go_on.set()
+        await bench.jobs.wait(bench.jobs.pull(ORDER).id)
+        assert len(bench.served.loaded) == is_settled
+
+    play(test)
+
+
+def test_a_model_whose_folder_leads_out_by_now_is_not_pushed(play: Any, tmp_path: Path) -> None:
+    order = PushOrder("owner/model", model="mine")
+
+    async def test(bench: Bench) -> None:
+        folder = bench.folder / "mine"
+        folder.mkdir()
+        spec = ModelSpec("mine", "mine")
+        bench.served.version = SimpleNamespace(folder=folder, spec=spec)
+        bench.go_on.set()
+        assert (await bench.jobs.wait(bench.jobs.push(order).id)).state is JobState.DONE
+        (folder / "secret").symlink_to("/etc/hostname")
+        with pytest.raises(BadRequest, match="a link out of the model folders"):
+            bench.jobs.push(order)
 
     play(test)

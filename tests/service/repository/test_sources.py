@@ -180,3 +180,15 @@ def test_a_folder_of_too_many_files_is_refused_with_the_limit(
         return
     with pytest.raises(BadRequest, match="more than 3 files and folders"):
         sources.find("m")
+
+
+def test_what_was_pulled_is_known_as_long_as_it_is_there(tmp_path: Path) -> None:
+    sources, commit = Sources((), (), hub=True), "c" * 40
+    folder = tmp_path / "snapshot"
+    folder.mkdir()
+    sources.note_pulled("owner/name", commit, folder)
+    assert sources.pulled(sources.find(f"owner/name@{commit}")) == folder
+    for other in ("owner/name", "owner/name@main", f"owner/other@{commit}"):
+        assert sources.pulled(sources.find(other)) is None
+    folder.rmdir()
+    assert sources.pulled(sources.find(f"owner/name@{commit}")) is None
