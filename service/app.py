@@ -1,5 +1,6 @@
 """The composition root: the only place that builds the parts and wires them."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -69,7 +70,8 @@ def create_service(
     metrics, events, supervisor = Metrics(), Events(), Supervisor(templates)
     chosen = tuple(Path(spec.source) for spec in models if Path(spec.source).is_dir())
     sources = Sources(settings.model_folders, chosen, settings.hub, settings.sync.allows)
-    services = Services(settings, metrics, supervisor, sources, events.publish)
+    downloads = asyncio.Semaphore(settings.sync.parallel)
+    services = Services(settings, metrics, supervisor, sources, events.publish, downloads)
     repository = Repository(services, events)
     for spec in models:
         repository.check(spec)

@@ -66,7 +66,8 @@ class SyncSettings(BaseModel):
         token: for the hub; without one the stored token of huggingface_hub is used.
         allowed: owners (``acme``) and repositories (``acme/model``) that may be pulled, loaded and
             pushed to; empty means all.
-        parallel: jobs that run at once; others wait.
+        parallel: jobs that run at once, and as many downloads of models that are loaded; others
+            wait.
         database: file in which jobs outlive a restart; its default is ``model-base-jobs.sqlite``
             in huggingface_hub's folder (``HF_HOME``).
     """

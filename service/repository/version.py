@@ -47,13 +47,18 @@ def _may_pass(error: Exception) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What every version needs of the service around it."""
+    """What every version needs of the service around it.
+
+    Attributes:
+        downloads: turns, as many as downloads may run at once.
+    """
 
     settings: Settings
     metrics: Metrics
     supervisor: Supervisor
     sources: Sources
     publish: Callable[[ModelEvent], None]
+    downloads: asyncio.Semaphore
 
 
 class ModelVersion:
@@ -194,9 +199,10 @@ class ModelVersion:
     async def _find(self, source: Source) -> Path:
         if (folder := source.folder or self._services.sources.pulled(source)) is not None:
             return folder
-        self._set(ModelState.DOWNLOADING)
         token = self._services.settings.sync.hub_token
-        return await download(source, token, self._note_transfer)
+        async with self._services.downloads:
+            self._set(ModelState.DOWNLOADING)
+            return await download(source, token, self._note_transfer)
 
     def _note_transfer(self, transfer: Transfer) -> None:
         self._publish(transfer.bytes_done, transfer.bytes_total)

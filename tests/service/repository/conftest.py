@@ -43,8 +43,9 @@ class Bench:
         self.events = Events()
         self.told: list[ModelEvent] = []
         self._told = asyncio.Event()
-        sources = Sources((folder,), (), hub=False)
-        services = Services(settings, self.metrics, supervisor, sources, self._publish)
+        sources = Sources((folder,), (), hub=settings.hub)
+        downloads = asyncio.Semaphore(settings.sync.parallel)
+        services = Services(settings, self.metrics, supervisor, sources, self._publish, downloads)
         self.repository = Repository(services, self.events)
         self.dataplane = LocalDataPlane(
             self.repository,

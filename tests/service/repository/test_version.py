@@ -278,3 +278,29 @@ def test_a_worker_is_ordered_what_the_folder_the_spec_and_the_settings_say(play:
 
     settings = {"worker": {"threads": 3}, "batching": {"max_tokens": 77}}
     play(test, **settings, limits={"max_sequence_tokens": 99})
+
+
+def test_a_few_models_are_downloaded_at_a_time(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(bench: Any) -> None:
+        running, most, go_on = 0, 0, asyncio.Event()
+
+        async def download(*_: Any) -> Path:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await go_on.wait()
+            running -= 1
+            return Path(bench.folder / "tiny")
+
+        monkeypatch.setattr(module, "download", download)
+        for name in ("one", "two", "three"):
+            bench.load(name=name, source=f"owner/{name}")
+        for name in ("one", "two"):
+            await bench.until(ModelState.DOWNLOADING, name=name)
+        assert bench.repository.get("three", "1").state is ModelState.QUEUED
+        go_on.set()
+        for name in ("one", "two", "three"):
+            await bench.until(ModelState.READY, name=name)
+        assert most == 2
+
+    play(test)
