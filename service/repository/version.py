@@ -144,7 +144,7 @@ class ModelVersion:
 
     def start(self) -> None:
         """Begin to load, in the background. To be called on a new or settled version."""
-        self._end = None
+        self._end = self._folder = None
         self._set(ModelState.QUEUED)
         self._life = asyncio.create_task(self._live(), name=f"life of {self.spec.name}")
 
@@ -197,8 +197,11 @@ class ModelVersion:
         self._set(ModelState.READY)
 
     async def _find(self, source: Source) -> Path:
+        """Its files; fetched once, so that a worker is replaced by one of the same commit."""
         if (folder := source.folder or self._services.sources.pulled(source)) is not None:
             return folder
+        if self._folder is not None and self._folder.is_dir():
+            return self._folder
         token = self._services.settings.sync.hub_token
         async with self._services.downloads:
             self._set(ModelState.DOWNLOADING)

@@ -304,3 +304,32 @@ def test_a_few_models_are_downloaded_at_a_time(play: Play, monkeypatch: pytest.M
         assert most == 2
 
     play(test)
+
+
+def test_a_worker_that_is_lost_is_replaced_without_asking_the_hub(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may not answer just then; and its branch may have moved."""
+
+    async def test(bench: Any) -> None:
+        asked = 0
+
+        async def download(*_: Any) -> Path:
+            nonlocal asked
+            asked += 1
+            return Path(bench.folder / "tiny")
+
+        monkeypatch.setattr(module, "download", download)
+        bench.load(source="owner/name")
+        await bench.until(ModelState.READY)
+        bench.worker.die(-9)
+        await bench.until(ModelState.LOADING)
+        await bench.until(ModelState.READY)
+        assert asked == 1
+        bench.repository.unload("m")
+        await bench.until(ModelState.UNLOADED)
+        bench.repository.reload("m")
+        await bench.until(ModelState.READY)
+        assert asked == 2
+
+    play(test)
