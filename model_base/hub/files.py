@@ -88,15 +88,16 @@ class HubRepository(ModelFiles):
         off = self.options.get("local_files_only") or constants.is_offline_mode()
         found: dict[str, Path | None] = dict.fromkeys(names)
         check_names(found)
-        absent = []
+        unknown = []
         for name in found:
-            if off or self._has(name):
+            has = self._has(name)
+            if off or has:
                 found[name] = self._find_here(name)
-            else:
-                absent.append(name)
-        if absent:
+            elif has is None:
+                unknown.append(name)
+        if unknown:
             with transport(self.options.get("proxies"), endpoint=self.options.get("endpoint")):
-                found |= self._fetch(absent)
+                found |= self._fetch(unknown)
         return found
 
     def _find_here(self, name: str) -> Path | None:
@@ -146,7 +147,9 @@ class HubRepository(ModelFiles):
         with self._failing(name):
             try:
                 return self._look(name)
-            except hub.LocalEntryNotFoundError:
+            except hub.LocalEntryNotFoundError:  # the hub does not answer
+                if self._cached(name, self.revision) is False:
+                    return None
                 raise
             except hub.EntryNotFoundError:
                 return None
@@ -190,14 +193,20 @@ class HubRepository(ModelFiles):
                 str(path),
             )
 
-    def _has(self, name: str) -> bool:
-        """Whether the file of this very commit is in the cache."""
+    def _has(self, name: str) -> bool | None:
+        """Whether this very commit has the file; None if the hub has to be asked."""
+        commit = self.revision or ""
+        if not COMMIT.fullmatch(commit) or self.options.get("force_download"):
+            return None
+        return self._cached(name, commit)
+
+    def _cached(self, name: str, revision: str | None) -> bool | None:
+        """Whether the revision had the file when the hub was last asked; None if it never was."""
         from huggingface_hub import try_to_load_from_cache
 
-        commit, where = self.revision or "", self.options.get("cache_dir")
-        if not COMMIT.fullmatch(commit) or self.options.get("force_download"):
-            return False
-        return isinstance(try_to_load_from_cache(self.repo_id, name, where, commit), str)
+        where = self.options.get("cache_dir")
+        found = try_to_load_from_cache(self.repo_id, name, where, revision)
+        return None if found is None else isinstance(found, str)
 
     def _is_cached(self, cache_dir: str | Path | None) -> bool:
         """Whether anything of the repository is in the cache."""

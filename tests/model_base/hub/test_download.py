@@ -75,6 +75,28 @@ def test_all_files_are_of_the_commit_of_the_first(
     assert read(model_files(NAME), "model.safetensors") == b"new"
 
 
+def test_what_a_commit_lacks_is_asked_for_once(hub: Hub, repository: Repository) -> None:
+    commit = repository.head.sha
+    assert model_files(NAME, revision=commit).find("absent") is None
+    hub.tokens.clear()
+    assert model_files(NAME, revision=commit).find("absent") is None
+    assert hub.tokens == []
+    assert model_files(NAME, revision=commit, force_download=True).find("absent") is None
+    assert len(hub.tokens) > 0
+
+
+def test_a_hub_that_is_down_leaves_what_the_cache_knows(
+    hub: Hub, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    names = ["absent", "config.json", "absent too"]
+    before = model_files(NAME).find_all(names)
+    hub.failures = {"HEAD": [503] * 99}
+    assert model_files(NAME).find_all(names) == before
+    with pytest.raises(HubUnavailable, match="cannot get never asked for"):
+        model_files(NAME).find("never asked for")
+
+
 def test_two_that_want_the_same_file_download_it_once(
     hub: Hub, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
