@@ -272,10 +272,10 @@ def test_a_served_model_and_a_folder_are_pushed(
 def test_the_bytes_of_a_push_are_told_as_they_go(
     serve: Any, hub: Hub, tmp_path: Path, tiny: Path, wait_until: Any
 ) -> None:
-    folder = tiny.parent / "large"
+    folder = tmp_path / "more" / "large"
     shutil.copytree(tiny, folder)
     (folder / "second.safetensors").write_bytes(bytes(30_000_000))
-    server = serve()
+    server = serve("--models", str(folder.parent))
     hub.holds_uploads = True
     location = server.post("/hub/push", {"path": "large", "repo_id": "owner/l"}).headers["Location"]
     job = wait_until(lambda: (found := server.get(location).json())["bytes_done"] and found)
